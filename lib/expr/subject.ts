@@ -1,0 +1,78 @@
+import { syntaxFault } from './faults.ts'
+import { type Keys, readKeys } from './keys.ts'
+
+/** What an expression needs from the vault. */
+export interface Subject {
+  /** As written, without `token:`. */
+  readonly text: string
+  /** `data`: a token's data; `token`: the whole token object. */
+  readonly form: 'data' | 'token'
+  /** Token ids to try, best first. Never empty. */
+  readonly candidates: readonly string[]
+}
+
+/** A subject, and for each candidate the path from its data to what is meant. */
+export interface ResolvableSubject {
+  readonly subject: Subject
+  readonly paths: readonly Keys[]
+}
+
+/**
+ * Reads what stands before the first `|`: a token id, `token: <id>`, or an id and a path into its data. The whole text
+ * is the first candidate, then its leading parts cut before a `.` or `[`, shortest first, as far as the rest reads as
+ * a path. Throws ERR_EXPR_SYNTAX for text that no id can begin.
+ */
+export function readSubject(written: string): ResolvableSubject {
+  let text = written.trim()
+  let form: Subject['form'] = 'data'
+  if (text.startsWith('token')) {
+    const keyword = KEYWORD.exec(text)
+    if (keyword !== null) {
+      form = 'token'
+      text = text.slice(keyword[0].length)
+    }
+  }
+  if (text === '') throw syntaxFault('no token is named')
+  const special = text.search(NOT_PLAIN)
+  if (special < 0) {
+    if (text.length > ID_CHARACTERS) throw syntaxFault(`a token id has at most ${ID_CHARACTERS} characters`)
+    return { subject: { text, form, candidates: [text] }, paths: WHOLE }
+  }
+  return withPaths(text, form, special)
+}
+
+/** The same for text with a `.` or a character that no id may hold. */
+function withPaths(text: string, form: Subject['form'], from: number): ResolvableSubject {
+  const candidates: string[] = []
+  const paths: Keys[] = []
+  const illegal = text.search(ILLEGAL)
+  if (illegal < 0 && text.length <= ID_CHARACTERS) {
+    candidates.push(text)
+    paths.push([])
+  }
+  const last = Math.min(illegal < 0 ? text.length : illegal, ID_CHARACTERS)
+  for (let cut = from, cuts = 0; cut <= last && cuts < CUTS; cut++) {
+    const character = text[cut]
+    if (cut === 0 || (character !== '.' && character !== '[')) continue
+    cuts++
+    const keys = readKeys(text, cut)
+    if (typeof keys !== 'number') {
+      candidates.push(text.slice(0, cut))
+      paths.push(keys)
+    }
+  }
+  if (candidates.length === 0)
+    throw syntaxFault('what stands before the filters is neither a token id nor a path into one')
+  return { subject: { text, form, candidates }, paths }
+}
+
+const WHOLE: readonly Keys[] = [[]]
+const KEYWORD = /^token\s*:\s*/
+/** Where a path may begin, or what no id may hold. */
+const NOT_PLAIN = /[.[\]#/\\+?|&=%<>{}^\p{Cc}]/u
+/** What no id may hold, `[` among it. */
+const ILLEGAL = /[[\]#/\\+?|&=%<>{}^\p{Cc}]/u
+/** The longest token id. */
+const ID_CHARACTERS = 400
+/** The most places at which a subject is cut: no id that is followed by a path holds more dots. */
+const CUTS = 32

@@ -1,0 +1,47 @@
+import { valueFault } from './faults.ts'
+
+/**
+ * Counted work: how much one evaluation, or all evaluations that share it, may still do. A unit is about one character
+ * looked at or written, or one item of a list or node of a path visited. Counted, not timed, so the same expression on
+ * the same value always ends the same way. Running out is ERR_EXPR_VALUE, since how far it gets depends on the value.
+ */
+export class Work {
+  #left: number
+
+  /** @param units Default: enough for any honest expression, about 20 ms of the dearest filters. */
+  constructor(units: number = WORK_UNITS) {
+    this.#left = units
+  }
+
+  /** Takes `units` off what is left; a fraction, a negative or NaN counts as nothing. Throws ERR_EXPR_VALUE. */
+  spend(units: number): void {
+    if (!(units > 0)) return
+    this.#left -= units
+    if (this.#left < 0) throw valueFault()
+  }
+
+  /** Text of this length is about to be written: at most OUTPUT_CHARACTERS. Throws ERR_EXPR_VALUE. */
+  write(characters: number): void {
+    if (characters > OUTPUT_CHARACTERS) throw valueFault()
+    this.spend(characters)
+  }
+
+  /** A list of this length is about to be made: at most LIST_ITEMS. Throws ERR_EXPR_VALUE. */
+  list(items: number): void {
+    if (items > LIST_ITEMS) throw valueFault()
+    this.spend(items)
+  }
+
+  get left(): number {
+    return this.#left
+  }
+}
+
+/** Units of one evaluation. */
+const WORK_UNITS = 8 * 1024 * 1024
+/** The longest text that a filter may make, in UTF-16 units. */
+export const OUTPUT_CHARACTERS = 1024 * 1024
+/** The longest list that a filter may make. */
+const LIST_ITEMS = 100_000
+/** The most filters in one chain. */
+export const CHAIN_FILTERS = 64
