@@ -1,0 +1,404 @@
+/* Hot: per request and per read. Bench: bench/micro/egress/exchange.ts. */
+
+import type { TLSSocket } from 'node:tls'
+import { type ErrorCode, type Forwarded, type Retry, SluiceError } from '../errors.ts'
+import { type CoarseClock, NEVER } from './clock.ts'
+import type { Carrier, Exchange } from './exchange.ts'
+import { ResponseParser, type ResponseSink } from './response-parser.ts'
+
+/** The pool, as its connections see it. */
+export interface ConnectionOwner {
+  /** The connection is checked and free: its handshake is done, or a response left it reusable. */
+  connectionFree(connection: Connection): void
+  /** The connection is going; it is not to be used again. Told once. */
+  connectionLost(connection: Connection): void
+  /** Its socket is closed. Told once, after `connectionLost`. */
+  connectionClosed(connection: Connection): void
+  /** The connection was closed before any byte of a response: send the exchange once more. Before `connectionLost`. */
+  retry(exchange: Exchange): void
+}
+
+/** One TLS connection to a peer, carrying one exchange at a time. */
+export class Connection implements Carrier, ResponseSink {
+  /** Place in the list that the clock sweeps. */
+  slot = -1
+  /** Since when it is idle, in coarse time. */
+  idleSince = 0
+  /** When what it waits for is late, in coarse time: bytes of a response, or, when idle, a next request. */
+  receiveDeadline = NEVER
+  /** When the destination is late in taking bytes. */
+  sendDeadline = NEVER
+
+  readonly #clock: CoarseClock
+  readonly #owner: ConnectionOwner
+  readonly #idleTimeoutMs: number
+  readonly #parser: ResponseParser
+  #socket: TLSSocket | null = null
+  #state = CONNECTING
+  #exchange: Exchange | null = null
+  #served = 0
+  #paused = false
+  #readBuffer: Buffer = SHARED_BUFFER
+  /** A piece of the read buffer was given away: read into another one. */
+  #given = false
+  #lastRead = 0
+  /** For a body that only the end delimits: bytes came in this turn of the event loop, and what the wire had given then. */
+  #readThisTurn = false
+  #wireBytes = 0
+
+  constructor(owner: ConnectionOwner, clock: CoarseClock, idleTimeoutMs: number) {
+    this.#owner = owner
+    this.#clock = clock
+    this.#idleTimeoutMs = idleTimeoutMs
+    this.#parser = new ResponseParser(this)
+  }
+
+  get isIdle(): boolean {
+    return this.#state === IDLE
+  }
+
+  /** Idle, and nothing has been heard that makes it unfit. */
+  get isUsable(): boolean {
+    return this.#state === IDLE && this.#socket !== null && this.#socket.writable
+  }
+
+  /** It has answered a request before. */
+  get isReused(): boolean {
+    return this.#served > 0
+  }
+
+  /** The handshake is done and the peer is who it should be. */
+  open(socket: TLSSocket): void {
+    this.#socket = socket
+    socket.on('drain', this.#onDrain)
+    socket.on('end', this.#onEnd)
+    socket.on('close', this.#onClose)
+    this.#becomeIdle()
+  }
+
+  /** Carries an exchange; the connection must be idle. */
+  carry(exchange: Exchange): void {
+    this.#state = BUSY
+    this.#exchange = exchange
+    this.receiveDeadline = NEVER
+    this.#parser.begin(exchange.message.method)
+    try {
+      exchange.attach(this)
+    } catch (thrown) {
+      this.#failWith(new SluiceError('ERR_INTERNAL', 'The exchange failed', { cause: thrown }))
+    }
+  }
+
+  /** Closes an idle connection in order. */
+  retire(): void {
+    if (this.#state !== IDLE) return
+    this.#lose()
+    this.#close()
+  }
+
+  /** Destroys it; an exchange on it fails. */
+  destroy(): void {
+    if (this.#exchange === null) this.#abandon()
+    else this.#fail('ERR_DESTINATION_UNREACHABLE', 'The connection was closed by Sluice', 'never')
+  }
+
+  /** The clock's sweep: fires what is due. */
+  sweep(now: number): void {
+    if (now >= this.receiveDeadline) {
+      if (this.#state === IDLE) this.retire()
+      else if (this.#state === BUSY) this.#late('The destination sent nothing in time')
+      else this.#socket?.destroy()
+    } else if (now >= this.sendDeadline && this.#state === BUSY) {
+      this.#late('The destination took nothing in time')
+    }
+  }
+
+  // Bytes in
+
+  /** For `onread`: where to read to. */
+  readonly nextBuffer = (): Buffer => {
+    if (this.#lastRead >= GIVE_BYTES && this.#state === BUSY && this.#parser.expectsOver(GIVE_BYTES)) {
+      if (this.#given || this.#readBuffer === SHARED_BUFFER) this.#readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
+    } else {
+      this.#readBuffer = SHARED_BUFFER
+    }
+    this.#given = false
+    return this.#readBuffer
+  }
+
+  /** For `onread`: bytes have come. False: stop reading. */
+  readonly onRead = (size: number, buffer: Uint8Array): boolean => {
+    const exchange = this.#exchange
+    if (exchange === null) {
+      // Bytes that nobody asked for: whatever they are, they are not the answer to the next request.
+      this.#abandon()
+      return false
+    }
+    exchange.forwarded = 'yes'
+    this.#lastRead = size
+    if (this.#parser.headed) this.#awaitResponse(exchange)
+    try {
+      this.#parser.write(buffer as Buffer, 0, size)
+    } catch (thrown) {
+      if (this.#exchange !== exchange) throw thrown
+      this.#failWith(new SluiceError('ERR_INTERNAL', 'A response could not be handled', { cause: thrown }))
+    }
+    if (this.#parser.untilClose && this.#exchange === exchange) this.#noteWire()
+    if (this.#parser.fault !== null && this.#exchange === exchange) this.#refuseResponse(this.#parser.fault)
+    return !this.#paused
+  }
+
+  informational(status: number, rawHeaders: string[]): void {
+    if (status !== CONTINUE) this.#exchange?.handler.informational(status, rawHeaders)
+  }
+
+  head(status: number, reason: string, rawHeaders: string[], length: number): void {
+    const exchange = this.#exchange
+    if (exchange === null) return
+    this.#awaitResponse(exchange)
+    exchange.handler.head(status, reason, rawHeaders, length)
+  }
+
+  body(chunk: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange
+    if (exchange === null) return
+    if (!exchange.handler.body(this.#ownedPiece(chunk, start, end)) && this.#exchange === exchange) this.setReading(false)
+  }
+
+  end(rawTrailers: string[]): void {
+    const exchange = this.#exchange
+    if (exchange === null) return
+    // A response that came before the request was whole leaves a request that never ends.
+    const reusable = this.#parser.reusable && exchange.isSent && !exchange.message.close && this.#state === BUSY
+    this.#exchange = null
+    this.#served++
+    exchange.finish()
+    if (this.#paused) this.setReading(true)
+    if (reusable) {
+      this.#becomeIdle()
+    } else {
+      this.#lose()
+      if (exchange.isSent) this.#close()
+      else this.#socket?.destroy()
+    }
+    exchange.handler.end(rawTrailers)
+  }
+
+  // Bytes out
+
+  send(bytes: Uint8Array | string): boolean {
+    const socket = this.#socket
+    if (socket === null) return false
+    if (typeof bytes === 'string') socket.write(bytes, 'latin1')
+    else socket.write(bytes)
+    if (socket.writableLength < BACKLOG_BYTES) return true
+    const exchange = this.#exchange
+    if (exchange !== null) this.sendDeadline = this.#clock.after(exchange.message.deadlines.bodyIdleTimeoutMs)
+    return false
+  }
+
+  requestSent(): void {
+    if (this.#exchange !== null) this.#awaitResponse(this.#exchange)
+  }
+
+  setReading(on: boolean): void {
+    this.#paused = !on
+    const socket = this.#socket
+    if (socket === null) return
+    if (on) socket.resume()
+    else socket.pause()
+    if (this.#exchange !== null) this.#awaitResponse(this.#exchange)
+  }
+
+  /** The destination is late from now on, unless it is not its turn: the request is not whole, or we do not read. */
+  #awaitResponse(exchange: Exchange): void {
+    if (this.#paused || !exchange.isSent) {
+      this.receiveDeadline = NEVER
+    } else {
+      const { deadlines } = exchange.message
+      this.receiveDeadline = this.#clock.after(this.#parser.headed ? deadlines.bodyIdleTimeoutMs : deadlines.timeoutMs)
+    }
+  }
+
+  cutExchange(): void {
+    this.#exchange = null
+    this.#parser.abort()
+    this.#abandon()
+  }
+
+  // Ends
+
+  /** Notes, while a body runs whose end is the connection's, what tells an orderly end from a cut one. */
+  #noteWire(): void {
+    this.#wireBytes = wireBytesOf(this.#socket)
+    if (this.#readThisTurn) return
+    this.#readThisTurn = true
+    setImmediate(() => {
+      this.#readThisTurn = false
+    })
+  }
+
+  /** A close_notify came: with the last bytes, in the same turn, or in a record of its own behind them. */
+  #sawCloseNotify(): boolean {
+    return this.#readThisTurn || wireBytesOf(this.#socket) > this.#wireBytes
+  }
+
+  readonly #onDrain = (): void => {
+    this.sendDeadline = NEVER
+    this.#exchange?.continueSending()
+  }
+
+  readonly #onEnd = (): void => {
+    const exchange = this.#exchange
+    if (exchange === null) {
+      this.#abandon()
+      return
+    }
+    if (!this.#parser.started) {
+      this.#closedEarly('ended')
+      return
+    }
+    if (this.#parser.untilClose) exchange.maybeTruncated = !this.#sawCloseNotify()
+    this.#parser.finish()
+    if (this.#parser.fault !== null && this.#exchange === exchange) this.#refuseResponse(this.#parser.fault)
+  }
+
+  /** For the socket's `error`: the owner listens from the start, since a connection may fail before it is open. */
+  onError(error: NodeJS.ErrnoException): void {
+    if (this.#exchange === null) this.#abandon()
+    else if (this.#parser.started) this.#refuseResponse(`cut short (${codeOf(error)})`)
+    else this.#closedEarly(codeOf(error))
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#exchange !== null) this.onError({ name: 'Error', message: '', code: 'closed' })
+    this.#abandon()
+    this.#owner.connectionClosed(this)
+  }
+
+  /** Closed before any byte of a response: the exchange is sent once more, or fails. */
+  #closedEarly(why: string): void {
+    const exchange = this.#exchange
+    if (exchange === null) return
+    if (isTlsFault(why)) {
+      // Before a first answer such an alert can only end the handshake: no request was read.
+      const unread = !this.isReused && exchange.message.streaming === 'none' && isCertificateAlert(why) && !exchange.retried
+      const message = `The destination refused the TLS connection (${why})`
+      this.#failWith(new SluiceError('ERR_DESTINATION_TLS', message), unread ? 'no' : undefined)
+      return
+    }
+    const mayRetry = this.isReused && exchange.message.replayable && exchange.isSent && !exchange.retried
+    if (!mayRetry) {
+      this.#fail('ERR_DESTINATION_UNREACHABLE', `The destination closed the connection without an answer (${why})`)
+      return
+    }
+    this.#exchange = null
+    this.#owner.retry(exchange)
+    this.#abandon()
+  }
+
+  #refuseResponse(fault: string): void {
+    if (this.#parser.upgrade) this.#fail('ERR_UPGRADE', 'The destination switched protocols')
+    else this.#fail('ERR_DESTINATION_RESPONSE', `The response of the destination is malformed: ${fault}`)
+  }
+
+  #late(message: string): void {
+    this.#fail('ERR_DESTINATION_TIMEOUT', message)
+  }
+
+  #fail(code: ErrorCode, message: string, retry?: Retry): void {
+    this.#failWith(new SluiceError(code, message, retry === undefined ? {} : { retry }))
+  }
+
+  #failWith(error: SluiceError, forwarded?: Forwarded): void {
+    const exchange = this.#exchange
+    this.#exchange = null
+    this.#parser.abort()
+    this.#abandon()
+    if (exchange === null) return
+    error.forwarded = forwarded ?? exchange.forwarded
+    exchange.finish()
+    exchange.handler.fail(error)
+  }
+
+  #becomeIdle(): void {
+    this.#state = IDLE
+    this.sendDeadline = NEVER
+    this.idleSince = this.#clock.now
+    const { keepAliveMs } = this.#parser
+    // Leave a second before the destination would close it: a request in flight then would be lost.
+    const idleMs = keepAliveMs < 0 ? this.#idleTimeoutMs : Math.min(this.#idleTimeoutMs, keepAliveMs - 1000)
+    if (idleMs <= 0) {
+      this.#lose()
+      this.#close()
+      return
+    }
+    this.receiveDeadline = this.#clock.after(idleMs)
+    this.#owner.connectionFree(this)
+  }
+
+  /** Ends the connection in order (close_notify, FIN), and for certain a little later. */
+  #close(): void {
+    this.receiveDeadline = this.#clock.after(CLOSE_MS)
+    this.#socket?.end()
+  }
+
+  #abandon(): void {
+    this.#lose()
+    this.#socket?.destroy()
+  }
+
+  #lose(): void {
+    if (this.#state === GONE) return
+    this.#state = GONE
+    this.sendDeadline = NEVER
+    this.#owner.connectionLost(this)
+  }
+
+  #ownedPiece(chunk: Buffer, start: number, end: number): Buffer {
+    if (chunk === SHARED_BUFFER || end - start < GIVE_BYTES) {
+      const piece = Buffer.allocUnsafe(end - start)
+      chunk.copy(piece, 0, start, end)
+      return piece
+    }
+    this.#given = true
+    return chunk.subarray(start, end)
+  }
+}
+
+/** Bytes that have come over the wire, TLS records and all; NOTE: through a handle that Node does not document. */
+function wireBytesOf(socket: TLSSocket | null): number {
+  const { _handle: handle } = socket as unknown as { _handle?: { _parent?: { bytesRead?: number } } }
+  return handle?._parent?.bytesRead ?? 0
+}
+
+function isTlsFault(code: string): boolean {
+  return code.startsWith('ERR_SSL_') || code === 'EPROTO'
+}
+
+function isCertificateAlert(code: string): boolean {
+  return code.includes('CERTIFICATE') || code.includes('UNKNOWN_CA')
+}
+
+function codeOf(error: NodeJS.ErrnoException): string {
+  return error.code ?? 'unknown'
+}
+
+const CONNECTING = 0
+const IDLE = 1
+const BUSY = 2
+const GONE = 3
+
+const CONTINUE = 100
+
+/** TLS hands over at most a record's worth at once. */
+const READ_BYTES = 16384
+/** Pieces from this size on are given away with the buffer that they lie in; smaller ones are copied. */
+const GIVE_BYTES = 4096
+/** Bytes that may wait in a socket. */
+const BACKLOG_BYTES = 65536
+/** For the destination to answer our close. */
+const CLOSE_MS = 1000
+
+/** All connections read into this one: what lies in it is dealt with before the next read of any. */
+const SHARED_BUFFER = Buffer.allocUnsafeSlow(READ_BYTES)
