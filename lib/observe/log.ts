@@ -1,0 +1,157 @@
+import {
+  type DestinationStream,
+  destination as fileDestination,
+  type Level,
+  type Logger,
+  pino,
+  stdTimeFunctions
+} from 'pino'
+
+/** What one line about a request says, and all it can say: no header, body, path, query or message goes in here. */
+export interface RequestLine {
+  readonly dialect: string
+  /** The router's template, not the path. */
+  readonly route: string
+  readonly method: string
+  readonly status: number
+  readonly outcome: string
+  readonly code: string | null
+  readonly traceId: string
+  readonly tenant: string | null
+  readonly application: string | null
+  /** Host of the destination. */
+  readonly destination: string | null
+  readonly destinationStatus: number
+  readonly mode: string | null
+  readonly tokens: number
+  readonly replaced: number
+  readonly literal: number
+  readonly requestBytes: number
+  readonly responseBytes: number
+  readonly doneMs: number
+  readonly waitedMs: number
+}
+
+/** Facts about the process, for lines that are about no request. */
+export interface EventFields {
+  readonly setting?: string
+  readonly settings?: readonly string[]
+  readonly address?: string
+  readonly port?: number
+  readonly workers?: number
+  readonly worker?: number
+  readonly signal?: string
+  readonly keyId?: string
+  readonly count?: number
+  readonly ms?: number
+}
+
+/** Everything that is said beside requests: fixed texts, so that nothing can slip into one. */
+export type Event =
+  | 'started'
+  | 'listening'
+  | 'draining'
+  | 'stopped'
+  | 'reloaded'
+  | 'reload refused: the configuration has faults; the old one stays'
+  | 'these settings wait for a restart'
+  | 'worker died'
+  | 'worker replaced'
+  | 'this key holds token:use and may reach every host'
+  | 'internal error'
+  | 'audit log unavailable'
+  | 'store unavailable'
+
+export type LogLevel = Level | 'silent'
+
+/** Structured lines on standard output. */
+export class Log {
+  readonly #pino: Logger
+
+  /** @param stream Where lines go; standard output when left out. */
+  constructor(level: LogLevel, stream: DestinationStream = fileDestination({ dest: 1, sync: false })) {
+    this.#pino = pino({ level, base: { pid: process.pid }, timestamp: stdTimeFunctions.isoTime }, stream)
+  }
+
+  set level(level: LogLevel) {
+    this.#pino.level = level
+  }
+
+  /** One line about a finished request. Field by field: what the caller's object holds beside them stays out. */
+  request(line: RequestLine): void {
+    if (!this.#pino.isLevelEnabled('info')) return
+    this.#pino.info(
+      {
+        dialect: line.dialect,
+        route: line.route,
+        method: line.method,
+        status: line.status,
+        outcome: line.outcome,
+        code: line.code ?? undefined,
+        traceId: line.traceId,
+        tenant: line.tenant ?? undefined,
+        application: line.application ?? undefined,
+        destination: line.destination ?? undefined,
+        destinationStatus: line.destinationStatus === 0 ? undefined : line.destinationStatus,
+        mode: line.mode ?? undefined,
+        tokens: line.tokens,
+        replaced: line.replaced,
+        literal: line.literal,
+        requestBytes: line.requestBytes,
+        responseBytes: line.responseBytes,
+        ms: rounded(line.doneMs),
+        waitedMs: rounded(line.waitedMs)
+      },
+      'request'
+    )
+  }
+
+  /** A line about the process. */
+  event(level: Level, event: Event, fields: EventFields = {}): void {
+    const { setting, settings, address, port, workers, worker, signal, keyId, count, ms } = fields
+    this.#pino[level]({ setting, settings, address, port, workers, worker, signal, keyId, count, ms }, event)
+  }
+
+  /**
+   * A line about a bug: the kind of error and where it was thrown. Its message stays out, since it may quote what was
+   * being worked on.
+   */
+  bug(thrown: unknown, traceId?: string): void {
+    const causes: string[] = []
+    let frames: string[] = []
+    let error = thrown
+    while (error instanceof Error && causes.length < 5) {
+      const { code } = error as { code?: unknown }
+      causes.push(typeof code === 'string' && /^[A-Z0-9_]+$/.test(code) ? `${error.name} ${code}` : error.name)
+      // The frames of the innermost error say the most.
+      frames = framesOf(error)
+      error = error.cause
+    }
+    this.#pino.error({ traceId, causes, frames }, 'internal error' satisfies Event)
+  }
+
+  /** Writes out what is still held, before the process ends. */
+  flush(): void {
+    this.#pino.flush()
+  }
+}
+
+/** The lines of a stack that are calls. The message, which stands before them, may hold lines of any kind. */
+function framesOf(error: Error): string[] {
+  const stack = error.stack ?? ''
+  const head = `${error.name}: ${error.message}`
+  const calls = stack.startsWith(head)
+    ? stack.slice(head.length)
+    : stack.slice(stack.lastIndexOf(error.message) + error.message.length)
+  return calls
+    .split('\n')
+    .filter((line) => FRAME.test(line))
+    .slice(0, 10)
+    .map((line) => line.trim())
+}
+
+function rounded(ms: number): number | undefined {
+  return Number.isNaN(ms) ? undefined : Math.round(ms * 1000) / 1000
+}
+
+const FRAME = /^ {4}at [\w.$<>[\] #]*\(?(?:file:\/\/|node:|\/)[^\s]*:\d+:\d+\)?$/
