@@ -38,7 +38,7 @@ export function evaluate(expression: Expression, found: Found, work: Work = new 
 }
 
 /** Runs a value through a chain. Throws ERR_EXPR_VALUE, and whatever a filter throws. */
-function runChain(chain: Chain, start: Json, work: Work, variables: Variables): Json {
+export function runChain(chain: Chain, start: Json, work: Work, variables: Variables): Json {
   let value: Value = start
   for (const step of chain.steps) value = step(value, work, variables)
   if (value instanceof Uint8Array) throw valueFault()

@@ -1,6 +1,8 @@
 import { cachedChain } from './cache.ts'
 import { type Chain, compileChain, NO_FILTERS } from './chain.ts'
 import { FILTERS } from './filters/basis-theory.ts'
+import { FOOTPRINT_FILTERS } from './filters/footprint.ts'
+import { readFootprintChain, readReference } from './footprint.ts'
 import type { Keys } from './keys.ts'
 import { readLiquidChain } from './liquid.ts'
 import { readSubject, type Subject } from './subject.ts'
@@ -18,18 +20,53 @@ export interface Expression {
   readonly chain: Chain
 }
 
+export interface ParseOptions {
+  /** The Footprint user that references without one belong to. */
+  readonly user?: string
+}
+
 /**
  * Parses what stands between the delimiters (un-escaped for its place, not trimmed): `subject | filter | filter`. The
  * subject runs to the first `|`; the rest is compiled once for each grammar and text.
  *
  * @throws ERR_EXPR_SYNTAX, ERR_EXPR_FILTER, ERR_EXPR_ARGUMENT, ERR_EXPR_PATH, ERR_EXPR_LIMIT
  */
-export function parseExpression(source: string, _grammar: Grammar): Expression {
+export function parseExpression(source: string, grammar: Grammar, options: ParseOptions = NO_OPTIONS): Expression {
   const pipe = source.indexOf('|')
-  if (pipe < 0) return { ...readSubject(source), chain: NO_FILTERS }
-  return { ...readSubject(source.slice(0, pipe)), chain: cachedChain('L', source.slice(pipe).trimEnd(), compileLiquid) }
+  const before = pipe < 0 ? source : source.slice(0, pipe)
+  const { subject, paths } = grammar === 'liquid' ? readSubject(before) : readReference(before, options.user)
+  return { subject, paths, chain: pipe < 0 ? NO_FILTERS : parseChain(source.slice(pipe), grammar) }
+}
+
+/** Compiles a chain of filters that stands by itself: text that begins with `|`. Throws as `parseExpression`. */
+export function parseChain(text: string, grammar: Grammar): Chain {
+  return grammar === 'liquid'
+    ? cachedChain('L', text.trimEnd(), compileLiquid)
+    : cachedChain('F', text.trimEnd(), compileFootprint)
+}
+
+/**
+ * The expression with only those candidates that a request allows (`Sluice-Subjects`); null when it allows none. An
+ * allowed name is that of a token, or the subject as written.
+ */
+export function narrow(expression: Expression, allowed: ReadonlySet<string>): Expression | null {
+  const { subject, paths } = expression
+  if (allowed.has(subject.text)) return expression
+  const kept = subject.candidates.map((id) => allowed.has(id))
+  if (!kept.includes(true)) return null
+  return {
+    ...expression,
+    subject: { ...subject, candidates: subject.candidates.filter((_, at) => kept[at]) },
+    paths: paths.filter((_, at) => kept[at])
+  }
 }
 
 function compileLiquid(text: string): Chain {
   return compileChain(readLiquidChain(text), FILTERS)
 }
+
+function compileFootprint(text: string): Chain {
+  return compileChain(readFootprintChain(text), FOOTPRINT_FILTERS)
+}
+
+const NO_OPTIONS: ParseOptions = {}

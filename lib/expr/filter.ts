@@ -37,7 +37,8 @@ export interface Parameter<T> {
   readonly optional: boolean
   /** Given by name, not by position; such parameters come last. */
   readonly named?: boolean
-  read(given: Constant | undefined): T | Refusal
+  /** `earlier`: what the parameters before this one read. */
+  read(given: Constant | undefined, earlier: readonly unknown[]): T | Refusal
 }
 
 /** What a parameter answers instead of a value; completes `argument <name> …`. */
@@ -121,9 +122,11 @@ function read(
   given: readonly Constant[],
   byName: ReadonlyMap<string, Constant>
 ): unknown[] {
-  return parameters.map((parameter, at) => {
-    const value = parameter.read(parameter.named === true ? byName.get(parameter.name) : given[at])
+  const values: unknown[] = []
+  for (const [at, parameter] of parameters.entries()) {
+    const value = parameter.read(parameter.named === true ? byName.get(parameter.name) : given[at], values)
     if (value instanceof Refusal) throw argumentFault(name, `argument ${parameter.name} ${value.why}`)
-    return value
-  })
+    values.push(value)
+  }
+  return values
 }

@@ -1,5 +1,5 @@
 import { TokenKind, Tokenizer } from 'liquidjs'
-import { LosslessNumber } from '../json.ts'
+import { type Json, LosslessNumber } from '../json.ts'
 import { type Argument, type Call, Reference } from './chain.ts'
 import { argumentFault, syntaxFault } from './faults.ts'
 import { readKeys } from './keys.ts'
@@ -12,9 +12,119 @@ import { readKeys } from './keys.ts'
  * @throws ERR_EXPR_SYNTAX, ERR_EXPR_ARGUMENT
  */
 export function readLiquidChain(text: string, variables = false): Call[] {
+  return readCalls(new Tokenizer(UNQUOTED_PATH.test(text) ? quotePaths(text) : text), variables)
+}
+
+/**
+ * Reads a value of a template, `operand | filter | filter`.
+ *
+ * @throws ERR_EXPR_SYNTAX, ERR_EXPR_ARGUMENT
+ */
+export function readLiquidValue(text: string): { operand: Argument; calls: Call[] } {
   const tokenizer = new Tokenizer(UNQUOTED_PATH.test(text) ? quotePaths(text) : text)
-  const filters = tokenize(tokenizer)
-  const rest = filters.at(-1)?.end ?? 0
+  const operand = readOperand(tokenizer)
+  return { operand, calls: readCalls(tokenizer, true) }
+}
+
+/** The operands and operators of a condition, in order. Throws ERR_EXPR_SYNTAX. */
+export function readLiquidCondition(text: string): (Argument | Operator)[] {
+  const tokenizer = new Tokenizer(text)
+  const parts = attempt((): LiquidToken[] => [...tokenizer.readExpressionTokens()])
+  if (!tokenizer.end() && tokenizer.remaining().trim() !== '') throw syntaxFault('a condition is malformed')
+  return parts.map((part) => (part.kind === TokenKind.Operator ? new Operator(part.getText()) : comparand(part)))
+}
+
+/** The values of a `when`, joined by commas or `or`. Throws ERR_EXPR_SYNTAX. */
+export function readLiquidList(text: string): Argument[] {
+  const tokenizer = new Tokenizer(text)
+  const values: Argument[] = []
+  for (;;) {
+    const token = attempt(() => tokenizer.readValue()) as LiquidToken | undefined
+    if (token === undefined) throw syntaxFault('a tag is malformed')
+    values.push(comparand(token))
+    tokenizer.skipBlank()
+    if (tokenizer.end()) return values
+    if (tokenizer.peek() === ',') tokenizer.advance()
+    else if (tokenizer.readIdentifier().getText() !== 'or') throw syntaxFault('a tag is malformed')
+  }
+}
+
+/** The head of a loop, `name in list limit: 2 offset: 1 reversed`. Throws ERR_EXPR_SYNTAX. */
+export function readLiquidLoop(text: string): LiquidLoop {
+  const head = /^\s*([A-Za-z_][\w-]*)\s+in\s/.exec(text)
+  if (head === null) throw syntaxFault('a loop is malformed')
+  const tokenizer = new Tokenizer(text.slice(head[0].length))
+  const token = attempt(() => tokenizer.readValue()) as LiquidToken | undefined
+  if (token === undefined) throw syntaxFault('a loop names no list')
+  const range = token.kind === TokenKind.Range ? (token as LiquidRange) : null
+  const loop: LiquidLoop = {
+    name: head[1] ?? '',
+    list: range === null ? operandOf(token) : null,
+    from: range === null ? null : operandOf(range.lhs),
+    to: range === null ? null : operandOf(range.rhs),
+    limit: null,
+    offset: null,
+    reversed: false
+  }
+  for (const hash of attempt(() => tokenizer.readHashes() as unknown as LiquidHash[])) {
+    const name = hash.name.getText()
+    if (name === 'reversed' && hash.value === undefined) loop.reversed = true
+    else if ((name === 'limit' || name === 'offset') && hash.value !== undefined) loop[name] = operandOf(hash.value)
+    else throw syntaxFault('a loop is malformed')
+  }
+  if (tokenizer.remaining().trim() !== '') throw syntaxFault('a loop is malformed')
+  return loop
+}
+
+/** An operator of a condition. */
+export class Operator {
+  readonly name: string
+
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
+/** Over a list, or a range of whole numbers. */
+export interface LiquidLoop {
+  readonly name: string
+  readonly list: Argument
+  readonly from: Argument
+  readonly to: Argument
+  limit: Argument
+  offset: Argument
+  reversed: boolean
+}
+
+function readOperand(tokenizer: Tokenizer): Argument {
+  const token = attempt(() => tokenizer.readValue()) as LiquidToken | undefined
+  if (token === undefined) throw syntaxFault('an expression has no value')
+  return operandOf(token)
+}
+
+/** As an operand; `empty` and `blank` stand for what they are compared with. */
+function comparand(token: LiquidToken): Argument {
+  if (token.kind !== TokenKind.Literal) return operandOf(token)
+  if (token.literal === 'empty') return EMPTY
+  return token.literal === 'blank' ? BLANK : operandOf(token)
+}
+
+function operandOf(token: LiquidToken): Argument {
+  if (token.kind === TokenKind.PropertyAccess) {
+    const keys = readKeys(`.${token.getText()}`, 0)
+    if (typeof keys === 'number') throw syntaxFault('a variable is malformed')
+    return new Reference(keys)
+  }
+  if (token.kind === TokenKind.Quoted) return quoted(token)
+  if (token.kind === TokenKind.Number) return numeric(token.getText(), token.content as number)
+  if (token.kind === TokenKind.Literal) return LITERALS[token.literal ?? ''] ?? null
+  throw syntaxFault('an expression is malformed')
+}
+
+function readCalls(tokenizer: Tokenizer, variables: boolean): Call[] {
+  const start = tokenizer.p
+  const filters = attempt(() => tokenizer.readFilters() as unknown as LiquidFilter[])
+  const rest = filters.at(-1)?.end ?? start
   if (tokenizer.input.slice(rest).trim() !== '') throw syntaxFault('a filter is missing or malformed')
   return filters.map(({ name, args }) => {
     const positional: Argument[] = []
@@ -41,23 +151,35 @@ interface LiquidFilter {
   readonly end: number
 }
 
-function tokenize(tokenizer: Tokenizer): LiquidFilter[] {
+interface LiquidRange extends LiquidToken {
+  readonly lhs: LiquidToken
+  readonly rhs: LiquidToken
+}
+
+interface LiquidHash {
+  readonly name: LiquidToken
+  readonly value?: LiquidToken
+}
+
+/** liquidjs' own errors quote the text. */
+function attempt<T>(read: () => T): T {
   try {
-    return tokenizer.readFilters() as unknown as LiquidFilter[]
+    return read()
   } catch {
-    throw syntaxFault('a filter is malformed')
+    throw syntaxFault('it is malformed')
   }
 }
 
 function argument(filter: string, token: LiquidToken, variables: boolean): Argument {
-  if (token.kind === TokenKind.Quoted) return quoted(token)
-  if (token.kind === TokenKind.Number) return numeric(token.getText(), token.content as number)
-  if (token.kind === TokenKind.Literal) return LITERALS[token.literal ?? ''] ?? null
-  if (variables && token.kind === TokenKind.PropertyAccess) {
-    const keys = readKeys(`.${token.getText()}`, 0)
-    if (typeof keys !== 'number') return new Reference(keys)
+  if (
+    !variables &&
+    token.kind !== TokenKind.Quoted &&
+    token.kind !== TokenKind.Number &&
+    token.kind !== TokenKind.Literal
+  ) {
+    throw argumentFault(filter, 'arguments must be literals')
   }
-  throw argumentFault(filter, variables ? 'an argument is malformed' : 'arguments must be literals')
+  return operandOf(token)
 }
 
 /** `7.0` stays apart from `7`: dividing by it does not give a whole number. */
@@ -110,6 +232,11 @@ function segments(text: string): { text: string; start: number; end: number }[] 
   }
   return found
 }
+
+/** Equal to any empty text, list or object; known by identity. */
+export const EMPTY: Json = Object.freeze({})
+/** Equal to what is empty, null, false or white space alone; known by identity. */
+export const BLANK: Json = Object.freeze({})
 
 const LITERALS: Readonly<Record<string, Argument>> = {
   true: true,

@@ -260,7 +260,7 @@ function divisor(name: string): Parameter<{ value: number; whole: boolean }> {
     name,
     optional: false,
     read(given) {
-      const value = number(name).read(given)
+      const value = number(name).read(given, [])
       if (value instanceof Refusal) return value
       return { value, whole: Number.isInteger(value) && !(given instanceof LosslessNumber) }
     }
