@@ -1,0 +1,317 @@
+/**
+ * The audit log: an intent before anything revealed leaves, an outcome after. Each writing process has a chain, a file
+ * of lines in the directory:
+ *
+ *     {"chain":"<id>","at":…,"heads":{"<chain>":<seal>,…}}           begins it; the other chains' heads then known
+ *     {"n":1,"at":…,"door":"proxy",…,"tokens":["…"],…}               an intent
+ *     {"of":1,"at":…,"outcome":"…"}                                  its outcome
+ *     {"seal":1,"n":1,"bytes":…,"mac":"…"}                           covers every byte since the seal before
+ *
+ * mac = HMAC-SHA-256(derived key, chain id, mac before, every byte of the file since the seal before, "seal", bytes).
+ * The running MAC lives in the process that wrote the bytes, so a line changed between two seals shows as well. Each
+ * second a seal is written, synced and anchored in the store; an intent without outcome reads as `unknown`.
+ */
+import { createHmac, type KeyObject, randomBytes } from 'node:crypto'
+import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { SluiceError } from '../errors.ts'
+import type { Records } from './records.ts'
+import type { Store } from './store.ts'
+
+/** What waits for the audit records of this event-loop turn. Neither method may throw. */
+export interface Release {
+  /** The records are with the kernel: what was revealed may leave. */
+  released(): void
+  /** They could not be written: nothing may leave. ERR_AUDIT_UNAVAILABLE. */
+  refused(error: SluiceError): void
+}
+
+/** The head of a chain as it is anchored in the store. */
+export interface Anchor {
+  readonly chain: string
+  readonly seal: number
+  readonly bytes: number
+  readonly mac: string
+  readonly at: number
+  readonly closed: boolean
+}
+
+export interface AuditOptions {
+  /** Made when it does not exist. */
+  readonly directory: string
+  readonly key: KeyObject
+  readonly store: Store
+  readonly records: Records
+  /** How often the file is sealed and synced. Default 1000. */
+  readonly syncMs?: number
+  readonly now?: () => number
+}
+
+export class Audit {
+  readonly #options: AuditOptions
+  readonly #now: () => number
+  #chain: Chain | null = null
+  #pending = ''
+  #waiting: Release[] = []
+  #scheduled = false
+  #lastIntent = 0
+  #timer: NodeJS.Timeout | null = null
+  #anchoring: Promise<void> = Promise.resolve()
+  #closed = false
+  /** Records handed to the kernel so far. */
+  records = 0
+  #pendingRecords = 0
+
+  constructor(options: AuditOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  /**
+   * Appends an intent, to be written at the end of this event-loop turn. `fields` is JSON text: members with a comma
+   * after each. Returns its number, which `outcome` takes.
+   */
+  intent(fields: string): number {
+    const n = ++this.#lastIntent
+    this.#append(`{"n":${n},"at":${this.#now()},${fields}"v":1}\n`)
+    this.#schedule()
+    return n
+  }
+
+  /** Appends what became of an intent. May be written a little later than an intent would be. */
+  outcome(intent: number, outcome: string): void {
+    this.#append(`{"of":${intent},"at":${this.#now()},"outcome":${JSON.stringify(outcome)}}\n`)
+    if (this.#pendingRecords >= OUTCOMES_AT_ONCE) this.#schedule()
+    else this.#wake()
+  }
+
+  /** Calls back once everything appended so far is with the kernel, or cannot be. */
+  release(go: Release): void {
+    this.#waiting.push(go)
+    this.#schedule()
+  }
+
+  #append(line: string): void {
+    this.#pending += line
+    this.#pendingRecords++
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    const waiting = this.#waiting
+    const text = this.#pending
+    const count = this.#pendingRecords
+    this.#waiting = []
+    this.#pending = ''
+    this.#pendingRecords = 0
+    const error = this.#write(text)
+    if (error === null) this.records += count
+    for (const go of waiting) {
+      if (error === null) go.released()
+      else go.refused(error)
+    }
+  }
+
+  #write(text: string): SluiceError | null {
+    if (text === '') return this.#closed ? unavailable(undefined) : null
+    try {
+      if (this.#closed) throw new Error('closed')
+      this.#chain ??= this.#begin()
+      this.#chain.write(Buffer.from(text))
+      this.#wake()
+      return null
+    } catch (cause) {
+      if (this.#chain?.broken === true) this.#abandon(this.#chain)
+      return unavailable(cause)
+    }
+  }
+
+  #begin(): Chain {
+    const { directory, key, store, records } = this.#options
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    const chain = new Chain(directory, key, this.#now())
+    const heads: Record<string, number> = {}
+    const anchors = store.scan('anchors', { prefix: '', limit: HEADS, reverse: true })
+    if (!(anchors instanceof Promise)) {
+      for (const { key: id, value } of anchors) heads[id] = records.decode<Anchor>('anchors', id, value).seal
+    }
+    chain.write(Buffer.from(`{"chain":"${chain.id}","at":${this.#now()},"heads":${JSON.stringify(heads)}}\n`))
+    return chain
+  }
+
+  /** One timer runs while there is something to seal. */
+  #wake(): void {
+    if (this.#timer !== null) return
+    this.#timer = setTimeout(this.#tick, this.#options.syncMs ?? 1000)
+    this.#timer.unref()
+  }
+
+  readonly #tick = (): void => {
+    this.#timer = null
+    this.#flush()
+    this.#sealAndSync(false)
+  }
+
+  #sealAndSync(closed: boolean): void {
+    const chain = this.#chain
+    if (chain === null || chain.isSealed) return
+    try {
+      chain.seal(this.#lastIntent)
+    } catch {
+      this.#abandon(chain)
+      return
+    }
+    const anchor = { ...chain.head, at: this.#now(), closed }
+    this.#anchoring = this.#anchoring
+      .then(() => chain.sync())
+      .then(
+        () => this.#anchor(anchor),
+        () => {
+          // NOTE: after a failed fsync nobody knows what is on disk. A new chain begins; until it does, nothing leaves.
+          this.#abandon(chain)
+        }
+      )
+  }
+
+  /** The next record begins a new chain. */
+  #abandon(chain: Chain): void {
+    if (this.#chain !== chain) return
+    this.#chain = null
+    chain.close()
+  }
+
+  /** An anchor that cannot be written now is made good by the next one. */
+  async #anchor(anchor: Anchor): Promise<void> {
+    const { store, records } = this.#options
+    try {
+      await store.write({ changes: [records.put('anchors', anchor.chain, anchor)] })
+    } catch {
+      this.#wake()
+    }
+  }
+
+  /** Writes, seals, syncs and anchors what is there. */
+  async close(): Promise<void> {
+    this.#flush()
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#sealAndSync(true)
+    this.#closed = true
+    await this.#anchoring
+    this.#chain?.close()
+    this.#chain = null
+  }
+}
+
+type Hmac = ReturnType<typeof createHmac>
+
+/** One file, written by one process. */
+class Chain {
+  readonly id: string
+  readonly #key: KeyObject
+  readonly #file: number
+  #bytes = 0
+  #seals = 0
+  #mac = ''
+  #running: Hmac
+  #unsealed = false
+  /** True when the file can no longer be appended to. */
+  broken = false
+
+  constructor(directory: string, key: KeyObject, at: number) {
+    this.id = `${at.toString(36).padStart(9, '0')}-${randomBytes(6).toString('hex')}`
+    this.#key = key
+    this.#file = openSync(join(directory, `${this.id}.audit`), 'ax', 0o600)
+    this.#running = runningMac(key, this.id, '')
+  }
+
+  /** Appends all of the bytes or none. Throws what the system says. */
+  write(bytes: Buffer): void {
+    try {
+      let from = 0
+      while (from < bytes.length) from += writeSync(this.#file, bytes, from)
+    } catch (cause) {
+      this.#takeBack()
+      throw cause
+    }
+    this.#bytes += bytes.length
+    this.#running.update(bytes)
+    this.#unsealed = true
+  }
+
+  #takeBack(): void {
+    try {
+      ftruncateSync(this.#file, this.#bytes)
+    } catch {
+      this.broken = true
+    }
+  }
+
+  get isSealed(): boolean {
+    return !this.#unsealed
+  }
+
+  seal(n: number): void {
+    const bytes = this.#bytes
+    const mac = finalMac(this.#running, bytes)
+    const line = Buffer.from(sealLine(this.#seals + 1, n, bytes, mac))
+    // The running MAC is spent: whatever happens to the line, the next one begins from this seal.
+    this.#running = runningMac(this.#key, this.id, mac)
+    try {
+      this.write(line)
+    } catch (cause) {
+      this.broken = true
+      throw cause
+    }
+    this.#seals++
+    this.#mac = mac
+    this.#unsealed = false
+  }
+
+  get head(): { chain: string; seal: number; bytes: number; mac: string } {
+    return { chain: this.id, seal: this.#seals, bytes: this.#bytes, mac: this.#mac }
+  }
+
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fdatasync(this.#file, (error) => {
+        if (error === null) resolve()
+        else reject(error)
+      })
+    })
+  }
+
+  close(): void {
+    closeSync(this.#file)
+  }
+}
+
+/** The MAC that runs over the bytes after the seal whose mac is `before` (empty: from the beginning). */
+export function runningMac(key: KeyObject, chain: string, before: string): Hmac {
+  return createHmac('sha256', key).update(`${chain}\n${before}\n`)
+}
+
+/** Ends a running MAC at a file length of `bytes`. */
+export function finalMac(running: Hmac, bytes: number): string {
+  return running.update(`seal ${bytes}`).digest('base64url')
+}
+
+export function sealLine(seal: number, n: number, bytes: number, mac: string): string {
+  return `{"seal":${seal},"n":${n},"bytes":${bytes},"mac":"${mac}"}\n`
+}
+
+/** A JSON string of text that a caller chose: at most `limit` characters, with every number of 12 digits or more struck out. */
+export function freeText(text: string, limit = 500): string {
+  return JSON.stringify(text.replace(LONG_NUMBER, '«number»').slice(0, limit))
+}
+
+const unavailable = (cause: unknown) =>
+  new SluiceError('ERR_AUDIT_UNAVAILABLE', 'The audit log cannot be written', { cause })
+const LONG_NUMBER = /\d(?:[ -]?\d){11,}/g
+const OUTCOMES_AT_ONCE = 512
+const HEADS = 64

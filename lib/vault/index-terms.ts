@@ -1,0 +1,39 @@
+/**
+ * Rows of the table `index`, by which tokens are found and listed. Each is a key without value:
+ *
+ *     tenant : kind : what : time : id
+ *
+ *     c  a container: all tokens, in the order of v2 lists      t  a type        f  a fingerprint
+ *     m  a metadata pair, s  a search value: as the HMAC under the tenant's key, so that the store gives neither away
+ *
+ * `time` runs backwards, so that newer tokens come first. No part but the id may hold a colon.
+ */
+import type { KeyObject } from 'node:crypto'
+import { macOf } from './keyring.ts'
+
+export const containerTerm = (container: string): string => `c:${container}`
+export const typeTerm = (type: string): string => `t:${type}`
+export const fingerprintTerm = (fingerprint: string): string => `f:${fingerprint}`
+
+export function metadataTerm(key: KeyObject, name: string, value: string): string {
+  return `m:${shortMac(key, ['metadata', name.toLowerCase(), value.toLowerCase()])}`
+}
+
+export function searchTerm(key: KeyObject, value: string): string {
+  return `s:${shortMac(key, ['search', value])}`
+}
+
+/** The row's key for a token under a term. */
+export function indexKey(tenant: string, term: string, createdAt: number, id: string): string {
+  return `${tenant}:${term}:${(LATEST - createdAt).toString(36).padStart(9, '0')}:${id}`
+}
+
+/** The token id at the end of a row's key. */
+export function idOfIndexKey(key: string): string {
+  let at = -1
+  for (let colons = 0; colons < 4; colons++) at = key.indexOf(':', at + 1)
+  return key.slice(at + 1)
+}
+
+const shortMac = (key: KeyObject, parts: readonly string[]) => macOf(key, parts).subarray(0, 18).toString('base64url')
+const LATEST = 2 ** 46 - 1

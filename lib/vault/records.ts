@@ -1,0 +1,37 @@
+/**
+ * Rows that are not secret but must not be changed behind the vault's back: applications with their rules, key
+ * hashes, settings, bindings. A row is `mac (32 bytes) | JSON text`, the MAC over table, key and text.
+ */
+import { type KeyObject, timingSafeEqual } from 'node:crypto'
+import { SluiceError } from '../errors.ts'
+import { macOf } from './keyring.ts'
+import type { Change, Table } from './store.ts'
+
+export class Records {
+  readonly #key: KeyObject
+
+  constructor(key: KeyObject) {
+    this.#key = key
+  }
+
+  /** The bytes of a row. */
+  encode(table: Table, key: string, value: unknown): Buffer {
+    const text = Buffer.from(JSON.stringify(value))
+    return Buffer.concat([macOf(this.#key, [table, key, text]), text])
+  }
+
+  /** A change that puts the row in place of `expect` (null: of nothing; undefined: of whatever is there). */
+  put(table: Table, key: string, value: unknown, expect?: Buffer | null): Change {
+    const bytes = this.encode(table, key, value)
+    return expect === undefined ? { table, key, value: bytes } : { table, key, value: bytes, expect }
+  }
+
+  /** The value of a row. Throws ERR_INTERNAL when its MAC is not ours. */
+  decode<T>(table: Table, key: string, row: Buffer): T {
+    const text = row.subarray(32)
+    if (row.length < 32 || !timingSafeEqual(row.subarray(0, 32), macOf(this.#key, [table, key, text]))) {
+      throw new SluiceError('ERR_INTERNAL', `A record of the vault was changed by someone else (${table})`)
+    }
+    return JSON.parse(text.toString()) as T
+  }
+}

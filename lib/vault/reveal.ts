@@ -1,0 +1,312 @@
+/**
+ * Hot: per request. Bench: bench/micro/vault/reveal.ts.
+ *
+ * Reveal: find the tokens that a request names, check each, write the audit intent, open them. Synchronous over a
+ * synchronous store.
+ */
+import { SluiceError } from '../errors.ts'
+import { Secret } from '../secret.ts'
+import type { Caller } from './access.ts'
+import { type Audit, freeText } from './audit.ts'
+import { DestinationList, type DestinationName } from './destinations.ts'
+import type { Keyring } from './keyring.ts'
+import { open, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
+import type { MaybePromise, Store } from './store.ts'
+import { cvcId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
+import { tokenText } from './token-view.ts'
+
+/** Why a token is revealed. `proxy` and `reactor` send it to a destination, the others show it to the caller. */
+export type Door = 'proxy' | 'reactor' | 'reflect' | 'detokenize' | 'decrypt' | 'read'
+
+export interface Purpose {
+  readonly door: Door
+  /** null: it goes to no destination. */
+  readonly destination: DestinationName | null
+  readonly traceId: string
+  /** What the caller gives as its reason; written to the audit log without long numbers. */
+  readonly reason: string | null
+  /** 0, until `reveal` writes the number of the audit intent here. */
+  intent: number
+}
+
+/** What a request names: an id, or an id and a path behind it. */
+export interface RevealSubject {
+  readonly text: string
+  readonly form: 'data' | 'token'
+  /** Ids to try, best first. */
+  readonly candidates: readonly string[]
+}
+
+/** What was found for a subject. */
+export class FoundToken {
+  readonly candidate: number
+  readonly id: string
+  readonly data: Secret
+  readonly #record: TokenRecord
+  readonly #tenant: string
+
+  constructor(candidate: number, id: string, data: Secret, record: TokenRecord, tenant: string) {
+    this.candidate = candidate
+    this.id = id
+    this.data = data
+    this.#record = record
+    this.#tenant = tenant
+  }
+
+  /** The whole token object as JSON. */
+  whole(): Secret {
+    const view = { ...this.#record.header, id: this.id, tenant: this.#tenant, shown: this.data, mayKnow: true }
+    return new Secret(tokenText(view))
+  }
+}
+
+/** The destinations that containers are bound to. */
+export interface ContainerBindings {
+  /** True when every binding of the container and of those above it admits the destination. */
+  admit(tenant: string, container: string, destination: DestinationName): boolean
+}
+
+interface Entry {
+  readonly id: string
+  readonly record: TokenRecord | null
+  data: Secret | null
+}
+
+export interface RevealParts {
+  readonly store: Store
+  readonly keyring: Keyring
+  readonly audit: Audit
+  readonly bindings: ContainerBindings
+  readonly now: () => number
+  readonly cvcRetentionMs: number
+}
+
+export class Revealer {
+  readonly #parts: RevealParts
+  /** Tokens opened so far. */
+  revealed = 0
+
+  constructor(parts: RevealParts) {
+    this.#parts = parts
+  }
+
+  /** As `Vault.reveal`. */
+  reveal(
+    caller: Caller,
+    subjects: readonly RevealSubject[],
+    purpose: Purpose,
+    limit: number
+  ): MaybePromise<FoundToken[]> {
+    if (purpose.destination !== null && !caller.mayReach(purpose.destination)) {
+      throw this.#refuse(caller, purpose, [], destinationForbidden())
+    }
+    const ids = this.#candidates(subjects, limit)
+    const keys: string[] = []
+    for (const id of ids) keys.push(tokenKey(caller.tenant, id))
+    const rows = this.#parts.store.load('tokens', keys)
+    if (rows instanceof Promise) {
+      return rows.then((loaded) => this.#settle(caller, subjects, purpose, limit, ids, loaded))
+    }
+    return this.#settle(caller, subjects, purpose, limit, ids, rows)
+  }
+
+  /** Every distinct id to look for. The tokens that subjects with different beginnings name are different. */
+  #candidates(subjects: readonly RevealSubject[], limit: number): string[] {
+    const only = subjects.length === 1 ? subjects[0] : undefined
+    if (only !== undefined && only.candidates.length === 1) return [only.candidates[0] as string]
+    const ids = new Set<string>()
+    const beginnings = new Set<string>()
+    for (const { candidates } of subjects) {
+      let shortest = candidates[0] ?? ''
+      for (const candidate of candidates) {
+        ids.add(candidate)
+        if (candidate.length < shortest.length) shortest = candidate
+      }
+      const dot = shortest.indexOf('.')
+      beginnings.add(dot > 0 ? shortest.slice(0, dot) : shortest)
+      if (beginnings.size > limit || ids.size > limit * LOOKUPS_PER_TOKEN) throw overLimit(limit)
+    }
+    return [...ids]
+  }
+
+  #settle(
+    caller: Caller,
+    subjects: readonly RevealSubject[],
+    purpose: Purpose,
+    limit: number,
+    ids: readonly string[],
+    rows: readonly (Buffer | undefined)[]
+  ): MaybePromise<FoundToken[]> {
+    const now = this.#parts.now()
+    // :: id → what the store has under it
+    const entries = new Map<string, Entry>()
+    for (let at = 0; at < ids.length; at++) {
+      const row = rows[at]
+      const id = ids[at] as string
+      if (row === undefined || !isWellFormed(id)) continue
+      const record = new TokenRecord(row)
+      if (!record.isExpired(now)) entries.set(id, { id, record, data: null })
+    }
+    const chosen: Entry[] = []
+    const places: number[] = []
+    const unknown = new Set<string>()
+    for (const { text, candidates } of subjects) {
+      let place = 0
+      let entry: Entry | undefined
+      for (; place < candidates.length; place++) {
+        entry = entries.get(candidates[place] as string)
+        if (entry !== undefined) break
+      }
+      if (entry === undefined) unknown.add(text)
+      else {
+        chosen.push(entry)
+        places.push(place)
+      }
+    }
+    const distinct = chosen.length === 1 ? chosen : [...new Set(chosen)]
+    if (distinct.length > limit) throw overLimit(limit)
+    if (unknown.size > 0) throw this.#refuse(caller, purpose, distinct, unknownTokens([...unknown]))
+    this.#check(caller, purpose, distinct)
+    this.#intend(caller, purpose, distinct)
+    return this.#open(caller, distinct, chosen, places)
+  }
+
+  /** Permission for each token's container, then the bindings of containers and tokens. */
+  #check(caller: Caller, purpose: Purpose, entries: readonly Entry[]): void {
+    const permission = purpose.door === 'proxy' || purpose.door === 'reactor' ? 'token:use' : 'token:read'
+    let forbidden: string[] | null = null
+    let unbound = true
+    for (const { id, record } of entries) {
+      if (record === null) continue
+      const container = record.container
+      if (caller.allows(permission, container) !== 'reveal') {
+        forbidden ??= []
+        forbidden.push(id)
+      } else if (purpose.destination !== null && !this.#admits(caller.tenant, record, container, purpose.destination)) {
+        unbound = false
+      }
+    }
+    if (forbidden !== null) throw this.#refuse(caller, purpose, entries, forbiddenTokens(permission, forbidden))
+    if (!unbound) throw this.#refuse(caller, purpose, entries, destinationForbidden())
+  }
+
+  #admits(tenant: string, record: TokenRecord, container: string, destination: DestinationName): boolean {
+    if (!this.#parts.bindings.admit(tenant, container, destination)) return false
+    if (!record.isBound) return true
+    const { destinations } = record.rest
+    return destinations === undefined || new DestinationList(destinations).admits(destination)
+  }
+
+  #intend(caller: Caller, purpose: Purpose, entries: readonly Entry[]): void {
+    const more = purpose.intent === 0 ? '' : `"with":${purpose.intent},`
+    const intent = this.#parts.audit.intent(more + describe(caller, purpose, entries))
+    if (purpose.intent === 0) purpose.intent = intent
+  }
+
+  /** Writes down that it was refused, and gives the error back. */
+  #refuse(caller: Caller, purpose: Purpose, entries: readonly Entry[], error: SluiceError): SluiceError {
+    const names =
+      error.code === 'ERR_TOKEN_UNKNOWN'
+        ? `"unknown":[${(error.names ?? []).map((name) => freeText(name)).join(',')}],`
+        : ''
+    this.#parts.audit.intent(`${describe(caller, purpose, entries)}${names}"refused":"${error.code}",`)
+    return error
+  }
+
+  #open(
+    caller: Caller,
+    distinct: readonly Entry[],
+    chosen: readonly Entry[],
+    places: readonly number[]
+  ): MaybePromise<FoundToken[]> {
+    const { keyring } = this.#parts
+    for (const { record } of distinct) {
+      if (record === null || keyring.opener(record.bytes, record.sealAt) !== undefined) continue
+      const fetched = keyring.fetch(record.bytes, record.sealAt)
+      if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, distinct, chosen, places))
+    }
+    for (const entry of distinct) {
+      if (entry.record !== null) entry.data = new Secret(this.plaintext(caller.tenant, entry.id, entry.record))
+    }
+    this.revealed += distinct.length
+    const found: FoundToken[] = []
+    for (let at = 0; at < chosen.length; at++) {
+      const { id, record, data } = chosen[at] as Entry
+      if (record === null || data === null) continue
+      found.push(new FoundToken(places[at] as number, id, data, record, caller.tenant))
+    }
+    return found
+  }
+
+  /** Opens a record whose data key is at hand. The cvc is null once its time is over. */
+  plaintext(tenant: string, id: string, record: TokenRecord): string {
+    const { bytes, sealAt, sealEnd, headerEnd } = record
+    const key = this.#parts.keyring.opener(bytes, sealAt)
+    if (key === undefined) throw new SluiceError('ERR_INTERNAL', 'A data key was not fetched')
+    const text = open(key, bytes, sealAt, sealEnd, {
+      purpose: PURPOSE_DATA,
+      tenant,
+      id,
+      header: bytes,
+      start: 0,
+      end: headerEnd
+    })
+    return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
+  }
+
+  #withCvc(tenant: string, id: string, record: TokenRecord, data: string): string {
+    const { bytes, sealEnd, cvcSealAt, headerEnd } = record
+    const key = this.#parts.keyring.opener(bytes, cvcSealAt)
+    let cvc = 'null'
+    if (key !== undefined && record.cvcTakenAt + this.#parts.cvcRetentionMs > this.#parts.now()) {
+      const place = {
+        purpose: PURPOSE_CVC,
+        tenant,
+        id: cvcId(id, bytes, sealEnd),
+        header: bytes,
+        start: 0,
+        end: headerEnd
+      }
+      cvc = open(key, bytes, cvcSealAt, bytes.length, place)
+    }
+    if (record.cvcKind === 'whole') return cvc
+    const body = data.slice(0, -1)
+    return `${body}${body === '{' ? '' : ','}"cvc":${cvc}}`
+  }
+}
+
+/** The members of an audit record, each with a comma after it. */
+function describe(caller: Caller, purpose: Purpose, entries: readonly Entry[]): string {
+  const { door, destination, traceId, reason } = purpose
+  let text = `"door":"${door}",${caller.auditText}"tokens":[`
+  for (let at = 0; at < entries.length; at++) {
+    if (at > 0) text += ','
+    text += quote((entries[at] as Entry).id)
+  }
+  text += '],'
+  if (destination !== null)
+    text += `"to":${quote(`${destination.host}:${destination.port}`)},"method":${quote(destination.method)},`
+  if (reason !== null) text += `"reason":${freeText(reason)},`
+  return `${text}"trace":${quote(traceId)},`
+}
+
+const quote = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text))
+const PLAIN = /^[A-Za-z0-9 ._:@-]*$/
+
+const overLimit = (limit: number) => new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens`)
+const destinationForbidden = () =>
+  new SluiceError(
+    'ERR_DESTINATION_FORBIDDEN',
+    'The destination is not one that these tokens or this API key may be sent to'
+  )
+const forbiddenTokens = (permission: string, names: string[]) =>
+  new SluiceError('ERR_TOKEN_FORBIDDEN', `Missing permission: ${permission} for some tokens: ${names.join(', ')}`, {
+    names
+  })
+const unknownTokens = (names: string[]) => {
+  const message = `Failed to detokenize some tokens: ${names.join(', ')}. Tokens were not found.`
+  return new SluiceError('ERR_TOKEN_UNKNOWN', message, { names })
+}
+
+/** Bounds the work of subjects with many dots. */
+const LOOKUPS_PER_TOKEN = 64

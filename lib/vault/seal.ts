@@ -1,0 +1,199 @@
+/**
+ * Hot: per token. Bench: bench/micro/vault/reveal.ts.
+ *
+ * Sealing: one text under one data key.
+ *
+ *      0        1                5             5+n                 -16       end
+ *      +--------+----------------+-------------+-------------------+---------+
+ *      | format | data key id    | nonce       | ciphertext        | tag     |
+ *      | 1 byte | 4, big endian  | 12 or 24    | as long as plain  | 16      |
+ *      +--------+----------------+-------------+-------------------+---------+
+ *      format 1: AES-256-GCM, nonce of 12 bytes; format 2: XChaCha20-Poly1305, nonce of 24 bytes
+ *
+ * Associated data, so that a seal opens only where it was made:
+ *
+ *      | format, data key id (5) | purpose (1) | length (2), tenant | length (2), id | length (4), header |
+ *
+ * `header` is the clear part of the record, byte for byte: of a token its type, container, expiry, and all the rest
+ * that is kept in clear, length-prefixed in itself (token.ts).
+ */
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomFillSync } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { SluiceError } from '../errors.ts'
+
+export type SealFormat = 1 | 2
+export const AES_256_GCM = 1
+export const XCHACHA20_POLY1305 = 2
+
+/** What the seal protects; a seal of one purpose never opens as another. */
+export const PURPOSE_DATA = 0
+export const PURPOSE_CVC = 1
+export const PURPOSE_ROW = 2
+
+/** A key that seals texts. `raw` is kept only for XChaCha20-Poly1305, whose library takes bytes. */
+export class DataKey {
+  readonly id: number
+  readonly format: SealFormat
+  readonly key: KeyObject
+  readonly raw: Buffer | null
+  /** How many texts this process has sealed under it. */
+  seals = 0
+
+  constructor(id: number, format: SealFormat, bytes: Buffer) {
+    this.id = id
+    this.format = format
+    this.key = createSecretKey(bytes)
+    this.raw = format === XCHACHA20_POLY1305 ? Buffer.from(bytes) : null
+  }
+}
+
+/** Where a seal belongs. `header[start..end)` is read during the call and not kept. */
+export interface SealPlace {
+  readonly purpose: number
+  readonly tenant: string
+  readonly id: string
+  readonly header: Uint8Array
+  readonly start: number
+  readonly end: number
+}
+
+/** Seals `text` (as UTF-8) under a fresh nonce. */
+export function seal(key: DataKey, text: string, place: SealPlace): Buffer {
+  key.seals++
+  const plain = Buffer.from(text, 'utf8')
+  const nonceBytes = key.format === AES_256_GCM ? 12 : 24
+  const sealed = Buffer.allocUnsafe(5 + nonceBytes + plain.length + 16)
+  sealed[0] = key.format
+  sealed.writeUInt32BE(key.id, 1)
+  const nonce = sealed.subarray(5, 5 + nonceBytes)
+  randomFillSync(nonce)
+  const associated = associate(sealed, 0, place)
+  if (key.format === XCHACHA20_POLY1305) {
+    const target = sealed.subarray(5 + nonceBytes)
+    sodium().crypto_aead_xchacha20poly1305_ietf_encrypt(target, plain, associated, null, nonce, rawOf(key))
+    return sealed
+  }
+  const cipher = createCipheriv('aes-256-gcm', key.key, nonce, TAG)
+  cipher.setAAD(associated)
+  cipher.update(plain).copy(sealed, 5 + nonceBytes)
+  cipher.final()
+  cipher.getAuthTag().copy(sealed, sealed.length - 16)
+  return sealed
+}
+
+/** The id of the data key that opens the seal at `bytes[at..]`, without opening it. */
+export function sealKeyId(bytes: Buffer, at: number): number {
+  return bytes.readUInt32BE(at + 1)
+}
+
+/**
+ * Opens the seal `bytes[at..end)` and gives its text. Throws ERR_INTERNAL, always with the same words, when the seal,
+ * its place or its key is not the one it was made with.
+ */
+export function open(key: DataKey, bytes: Buffer, at: number, end: number, place: SealPlace): string {
+  const format = bytes[at]
+  const nonceBytes = format === AES_256_GCM ? 12 : 24
+  const from = at + 5 + nonceBytes
+  if (format !== key.format || end - from < 16) throw broken()
+  const nonce = bytes.subarray(at + 5, from)
+  const associated = associate(bytes, at, place)
+  if (format === XCHACHA20_POLY1305) return openXChaCha(key, bytes.subarray(from, end), nonce, associated)
+  const decipher = createDecipheriv('aes-256-gcm', key.key, nonce, TAG)
+  decipher.setAAD(associated)
+  decipher.setAuthTag(bytes.subarray(end - 16, end))
+  const plain = decipher.update(bytes.subarray(from, end - 16))
+  try {
+    decipher.final()
+  } catch {
+    plain.fill(0)
+    throw broken()
+  }
+  const text = plain.toString('utf8')
+  plain.fill(0)
+  return text
+}
+
+function openXChaCha(key: DataKey, sealed: Buffer, nonce: Buffer, associated: Buffer): string {
+  const length = sealed.length - 16
+  if (length > plainScratch.length) plainScratch = Buffer.alloc(length * 2)
+  const plain = plainScratch.subarray(0, length)
+  try {
+    sodium().crypto_aead_xchacha20poly1305_ietf_decrypt(plain, null, sealed, associated, nonce, rawOf(key))
+  } catch {
+    throw broken()
+  }
+  const text = plainScratch.toString('utf8', 0, length)
+  plain.fill(0)
+  return text
+}
+
+/** Writes the associated data into a scratch buffer that the next call overwrites. */
+function associate(head: Buffer, at: number, place: SealPlace): Buffer {
+  const { tenant, id, header, start, end } = place
+  const needed = 5 + 1 + 2 + tenant.length * 3 + 2 + id.length * 3 + 4 + (end - start)
+  if (needed > scratch.length) scratch = Buffer.alloc(needed * 2)
+  scratch[0] = head[at] as number
+  scratch[1] = head[at + 1] as number
+  scratch[2] = head[at + 2] as number
+  scratch[3] = head[at + 3] as number
+  scratch[4] = head[at + 4] as number
+  scratch[5] = place.purpose
+  let to = 6
+  let length = scratch.write(tenant, to + 2, 'utf8')
+  scratch[to] = length >>> 8
+  scratch[to + 1] = length & 0xff
+  to += 2 + length
+  length = scratch.write(id, to + 2, 'utf8')
+  scratch[to] = length >>> 8
+  scratch[to + 1] = length & 0xff
+  to += 2 + length
+  length = end - start
+  scratch.writeUInt32BE(length, to)
+  to += 4
+  scratch.set(start === 0 && end === header.length ? header : header.subarray(start, end), to)
+  return scratch.subarray(0, to + length)
+}
+
+const broken = () => new SluiceError('ERR_INTERNAL', 'A sealed record of the vault does not open')
+
+function rawOf(key: DataKey): Buffer {
+  if (key.raw === null) throw broken()
+  return key.raw
+}
+
+interface Sodium {
+  crypto_aead_xchacha20poly1305_ietf_encrypt(
+    sealed: Buffer,
+    plain: Buffer,
+    associated: Buffer,
+    none: null,
+    nonce: Buffer,
+    key: Buffer
+  ): number
+  crypto_aead_xchacha20poly1305_ietf_decrypt(
+    plain: Buffer,
+    none: null,
+    sealed: Buffer,
+    associated: Buffer,
+    nonce: Buffer,
+    key: Buffer
+  ): number
+}
+
+let loaded: Sodium | undefined
+
+/** sodium-native, an optional dependency, loaded when the first XChaCha20-Poly1305 key is used. Throws ERR_CONFIG. */
+export function sodium(): Sodium {
+  if (loaded !== undefined) return loaded
+  try {
+    loaded = createRequire(import.meta.url)('sodium-native') as Sodium
+  } catch (cause) {
+    const message = 'vault.seal: xchacha20-poly1305 needs the package sodium-native, which is not installed'
+    throw new SluiceError('ERR_CONFIG', message, { names: ['vault.seal'], cause })
+  }
+  return loaded
+}
+
+const TAG = { authTagLength: 16 }
+let scratch = Buffer.alloc(4096)
+let plainScratch = Buffer.alloc(4096)

@@ -1,0 +1,96 @@
+/**
+ * What the vault needs of a store: ordered tables of bytes, atomic batches under conditions, and one counter. Every
+ * key begins with its tenant where the row belongs to one, so a query cannot leave its tenant. Stores know nothing of
+ * tokens, access or sealing; `test/vault/stores/contract.ts` is the list of what each must hold.
+ */
+
+/** A synchronous store answers with the value itself; the caller tests `instanceof Promise`. */
+export type MaybePromise<T> = T | Promise<T>
+
+/**
+ * - `tokens`: `tenant:id` → sealed token record (token.ts)
+ * - `index`: `tenant:term:…` → nothing; one row for each term that finds a token (search.ts)
+ * - `applications`, `keys`, `settings`, `bindings`: MACed JSON (records.ts)
+ * - `keyring`: wrapped keys (keyring.ts)
+ * - `changes`: `tenant:time:…` → a change, as `/logs` shows it
+ * - `anchors`: heads of the audit chains (audit.ts)
+ * - `proxies`, `reactors`, `configs`: of the dialects
+ */
+export const TABLES = [
+  'tokens',
+  'index',
+  'applications',
+  'keys',
+  'settings',
+  'bindings',
+  'keyring',
+  'changes',
+  'anchors',
+  'proxies',
+  'reactors',
+  'configs'
+] as const
+
+export type Table = (typeof TABLES)[number]
+
+export interface Change {
+  readonly table: Table
+  /** Well-formed Unicode without NUL, at most MAX_KEY_BYTES in UTF-8. */
+  readonly key: string
+  /** null deletes the row. The store copies it before `write` returns. */
+  readonly value: Uint8Array | null
+  /** The whole batch is refused unless the row holds exactly these bytes; null: unless there is no such row. */
+  readonly expect?: Uint8Array | null
+}
+
+export interface Batch {
+  readonly changes: readonly Change[]
+  /** The whole batch is refused when any row of the table has a key that begins with the prefix. */
+  readonly noneUnder?: readonly { readonly table: Table; readonly prefix: string }[]
+  /** The whole batch is refused when such a row exists, or (`present`) when it does not. */
+  readonly absent?: readonly { readonly table: Table; readonly key: string }[]
+  readonly present?: readonly { readonly table: Table; readonly key: string }[]
+  /** True raises the generation: a key, rule or destination changes with this batch. */
+  readonly raise?: boolean
+}
+
+/** The first condition that did not hold, as `table key`; null when the batch was applied. */
+export type Refusal = { readonly table: Table; readonly key: string } | null
+
+export interface Range {
+  /** Only keys that begin with this; empty, or ending in an ASCII character. */
+  readonly prefix: string
+  /** Only keys after this one in the order of the scan. */
+  readonly after?: string
+  /** How many of them to pass over. */
+  readonly skip?: number
+  readonly limit: number
+  readonly reverse?: boolean
+}
+
+export interface Row {
+  readonly key: string
+  /** Owned by the caller. */
+  readonly value: Buffer
+}
+
+export interface Store {
+  /** Rows by key, in the order asked for; undefined where there is none. The buffers are the caller's. */
+  load(table: Table, keys: readonly string[]): MaybePromise<(Buffer | undefined)[]>
+  /**
+   * Applies all changes or none. Resolves when they are on disk and visible to every process of this store, or with
+   * the condition that failed. Rejects with ERR_STORE_UNAVAILABLE when nothing was acknowledged.
+   */
+  write(batch: Batch): Promise<Refusal>
+  /** Rows in the order of the UTF-8 bytes of their keys. */
+  scan(table: Table, range: Range): MaybePromise<Row[]>
+  /** Keys only. */
+  keys(table: Table, range: Range): MaybePromise<string[]>
+  /** How many keys begin with the prefix. */
+  count(table: Table, prefix: string): MaybePromise<number>
+  /** The number of batches so far that had `raise`, as seen by this process at most one event-loop turn ago. */
+  generation(): MaybePromise<number>
+  close(): Promise<void>
+}
+
+export const MAX_KEY_BYTES = 1900

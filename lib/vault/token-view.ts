@@ -1,0 +1,51 @@
+/** A token as it is shown to somebody, and its JSON. */
+import { formatJson, type Json } from '../json.ts'
+import type { Secret } from '../secret.ts'
+import type { TokenHeader } from './token.ts'
+
+export interface TokenView extends TokenHeader {
+  readonly tenant: string
+  readonly id: string
+  /** As the reader may see it: plain, masked, or null when redacted. */
+  readonly shown: Secret | null
+  /** False: the reader may not know the fingerprint of this token, nor whether it was deduplicated. */
+  readonly mayKnow: boolean
+  /** Set in the answer to a create that asked for it. */
+  readonly deduplicated?: boolean
+}
+
+/**
+ * The JSON text of a token object. It holds the plaintext of `shown`: treat it as one. `data` stands as it was
+ * stored, digit for digit.
+ */
+export function tokenText(view: TokenView): string {
+  const { rest } = view
+  const members: Record<string, Json | undefined> = {
+    metadata: rest.metadata,
+    mask: rest.mask,
+    privacy: rest.privacy,
+    search_indexes: rest.searchIndexes as Json | undefined,
+    fingerprint: view.mayKnow ? rest.fingerprint : undefined,
+    fingerprint_expression: rest.fingerprintExpression,
+    container: view.container,
+    containers: [view.container],
+    created_by: rest.createdBy,
+    created_at: isoTime(view.createdAt),
+    modified_by: rest.modifiedBy,
+    modified_at: rest.modifiedAt === undefined ? undefined : isoTime(rest.modifiedAt),
+    expires_at: view.expiresAt === null ? undefined : isoTime(view.expiresAt),
+    _extras: view.deduplicated === undefined || !view.mayKnow ? undefined : { deduplicated: view.deduplicated }
+  }
+  let text = `{"id":${JSON.stringify(view.id)},"tenant_id":"${view.tenant}","type":"${view.type}","data":`
+  text += view.shown === null ? 'null' : view.shown.exposeText()
+  for (const name in members) {
+    const value = members[name]
+    if (value !== undefined) text += `,"${name}":${formatJson(value)}`
+  }
+  return `${text}}`
+}
+
+/** ISO 8601 in UTC, without fractions where there are none. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString().replace('.000Z', 'Z')
+}

@@ -1,0 +1,198 @@
+/**
+ * Hot: per token. Bench: bench/micro/vault/reveal.ts.
+ *
+ * A token as it lies in the store, under the key `tenant:id`:
+ *
+ *      0        1           7           13       14            14+t              16+t+c
+ *      +--------+-----------+-----------+--------+------+-----------+-----------+-----------+------+
+ *      | layout | created   | expires   | t      | type | c         | container | r         | rest |
+ *      | 1      | 6, ms     | 6, 0=none | 1      | t    | 2         | c         | 4         | r    |
+ *      +--------+-----------+-----------+--------+------+-----------+-----------+-----------+------+
+ *      +-----------+-----------------+    +---------------+----------------+
+ *      | s         | seal of the     |    | cvc kind, day | seal of the    |   only while a cvc is kept
+ *      | 4         | data's JSON, s  |    | 1, 6 (ms)     | cvc's JSON     |
+ *      +-----------+-----------------+    +---------------+----------------+
+ *
+ * Numbers are big endian, texts UTF-8. `rest` is the JSON of `TokenRest`, or empty. The whole first line is the
+ * header that both seals are bound to (seal.ts); the cvc's is also bound to its kind and day. It stands last and outside
+ * of the header, so that forgetting it is cutting the record.
+ */
+import { SluiceError } from '../errors.ts'
+import { formatJson, type Json, parseJson } from '../json.ts'
+import type { DestinationRule } from './destinations.ts'
+import { type DataKey, PURPOSE_CVC, PURPOSE_DATA, seal } from './seal.ts'
+
+/** What of a token is kept in clear (and authenticated), beside type, container and times. */
+export interface TokenRest {
+  readonly createdBy: string
+  readonly modifiedBy?: string
+  readonly modifiedAt?: number
+  readonly metadata?: Readonly<Record<string, string>>
+  readonly mask?: Json
+  readonly privacy?: Readonly<Record<string, string>>
+  /** As given: expressions. */
+  readonly searchIndexes?: readonly string[]
+  readonly fingerprintExpression?: string
+  readonly fingerprint?: string
+  /** Where the token may be sent; absent: not bound. */
+  readonly destinations?: readonly DestinationRule[]
+  /** Its rows in the table `index`, without tenant, time and id. */
+  readonly terms: readonly string[]
+}
+
+export interface TokenHeader {
+  readonly type: string
+  readonly container: string
+  readonly createdAt: number
+  /** null: never. */
+  readonly expiresAt: number | null
+  readonly rest: TokenRest
+}
+
+/** The card verification code of a token, sealed apart from its data. */
+export interface Cvc {
+  /** JSON text. */
+  readonly text: string
+  /** `property`: it belongs into the data object under the name `cvc`; `whole`: it is all of the data. */
+  readonly kind: 'property' | 'whole'
+  readonly takenAt: number
+}
+
+/** The bytes of a token's record. `data` is JSON text. */
+export function encodeToken(
+  key: DataKey,
+  tenant: string,
+  id: string,
+  header: TokenHeader,
+  data: string,
+  cvc: Cvc | null
+): Buffer {
+  const type = Buffer.from(header.type)
+  const container = Buffer.from(header.container)
+  const rest = Buffer.from(formatJson(header.rest as unknown as Json))
+  const head = Buffer.alloc(FIXED + type.length + 2 + container.length + 4 + rest.length)
+  head[0] = LAYOUT
+  head.writeUIntBE(header.createdAt, 1, 6)
+  head.writeUIntBE(header.expiresAt ?? 0, 7, 6)
+  head[13] = type.length
+  type.copy(head, FIXED)
+  let at = head.writeUInt16BE(container.length, FIXED + type.length)
+  container.copy(head, at)
+  at = head.writeUInt32BE(rest.length, at + container.length)
+  rest.copy(head, at)
+  const place = { tenant, id, header: head, start: 0, end: head.length }
+  const sealed = seal(key, data, { ...place, purpose: PURPOSE_DATA })
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(sealed.length)
+  if (cvc === null) return Buffer.concat([head, length, sealed])
+  const taken = Buffer.alloc(7)
+  taken[0] = cvc.kind === 'property' ? CVC_PROPERTY : CVC_WHOLE
+  taken.writeUIntBE(cvc.takenAt, 1, 6)
+  const cvcPlace = { ...place, id: cvcId(id, taken, 0), purpose: PURPOSE_CVC }
+  return Buffer.concat([head, length, sealed, taken, seal(key, cvc.text, cvcPlace)])
+}
+
+/** A record whose places are known. Reading one decodes nothing but what is asked for. */
+export class TokenRecord {
+  readonly bytes: Buffer
+  readonly #containerAt: number
+  readonly #restAt: number
+  /** End of the header, as the seals are bound to it. */
+  readonly headerEnd: number
+  readonly sealAt: number
+  readonly sealEnd: number
+
+  /** Throws ERR_INTERNAL when the record cannot be one. */
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+    if (bytes[0] !== LAYOUT || bytes.length < FIXED + 10) throw malformed()
+    this.#containerAt = FIXED + (bytes[13] as number) + 2
+    if (this.#containerAt + 8 > bytes.length) throw malformed()
+    this.#restAt = this.#containerAt + this.#containerLength + 4
+    if (this.#restAt + 4 > bytes.length) throw malformed()
+    this.headerEnd = this.#restAt + bytes.readUInt32BE(this.#restAt - 4)
+    if (this.headerEnd + 4 > bytes.length) throw malformed()
+    this.sealAt = this.headerEnd + 4
+    this.sealEnd = this.sealAt + bytes.readUInt32BE(this.headerEnd)
+    if (this.sealEnd > bytes.length) throw malformed()
+  }
+
+  get type(): string {
+    return this.bytes.toString('latin1', FIXED, this.#containerAt - 2)
+  }
+
+  get container(): string {
+    return this.bytes.toString('latin1', this.#containerAt, this.#containerAt + this.#containerLength)
+  }
+
+  get createdAt(): number {
+    return this.bytes.readUIntBE(1, 6)
+  }
+
+  get expiresAt(): number | null {
+    const at = this.bytes.readUIntBE(7, 6)
+    return at === 0 ? null : at
+  }
+
+  /** True when it has expired at `now` (ms): it is then as if it were not there. */
+  isExpired(now: number): boolean {
+    const at = this.bytes.readUIntBE(7, 6)
+    return at !== 0 && at <= now
+  }
+
+  get rest(): TokenRest {
+    return parseJson(this.bytes.toString('utf8', this.#restAt, this.headerEnd)) as unknown as TokenRest
+  }
+
+  /** True when a destination binding may stand in `rest`; cheap, and never false when there is one. */
+  get isBound(): boolean {
+    return this.bytes.subarray(this.#restAt, this.headerEnd).includes('"destinations":')
+  }
+
+  get header(): TokenHeader {
+    const { type, container, createdAt, expiresAt, rest } = this
+    return { type, container, createdAt, expiresAt, rest }
+  }
+
+  get hasCvc(): boolean {
+    return this.sealEnd < this.bytes.length
+  }
+
+  get cvcKind(): Cvc['kind'] {
+    return this.bytes[this.sealEnd] === CVC_PROPERTY ? 'property' : 'whole'
+  }
+
+  get cvcTakenAt(): number {
+    return this.bytes.readUIntBE(this.sealEnd + 1, 6)
+  }
+
+  get cvcSealAt(): number {
+    return this.sealEnd + 7
+  }
+
+  get #containerLength(): number {
+    return this.bytes.readUInt16BE(this.#containerAt - 2)
+  }
+}
+
+/** The id that a cvc's seal is bound to: the token's, then kind and day as they stand at `bytes[at..at+7)`. */
+export function cvcId(id: string, bytes: Buffer, at: number): string {
+  return `${id}|${bytes.toString('hex', at, at + 7)}`
+}
+
+/** The store's key of a token. */
+export function tokenKey(tenant: string, id: string): string {
+  return `${tenant}:${id}`
+}
+
+/** False for text with half a surrogate pair: in UTF-8 it would pass for other text. */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text)
+}
+
+const malformed = () => new SluiceError('ERR_INTERNAL', 'A token record of the vault is malformed')
+const LAYOUT = 1
+const FIXED = 14
+const CVC_PROPERTY = 0
+const CVC_WHOLE = 1
+const LONE_SURROGATE = /[\ud800-\udfff]/u

@@ -1,0 +1,257 @@
+/**
+ * The only door to the vault: every method takes a caller, checks, writes the audit record, and then touches the
+ * store. What is behind it: store.ts (bytes), keyring.ts and seal.ts (secrecy), access.ts (who may), audit.ts.
+ */
+import { SluiceError } from '../errors.ts'
+import type { Caller } from './access.ts'
+import { looksLikeApiKey } from './api-key.ts'
+import { Applications } from './applications.ts'
+import { Audit, type Release } from './audit.ts'
+import type { DestinationRule } from './destinations.ts'
+import { digestOf, Keyring, type SealName } from './keyring.ts'
+import type { MasterKey } from './master-key.ts'
+import { ALL_PERMISSIONS, ALL_RULES, type ApplicationType, type Rule } from './permissions.ts'
+import { Records } from './records.ts'
+import { type FoundToken, type Purpose, Revealer, type RevealSubject } from './reveal.ts'
+import type { MaybePromise, Store } from './store.ts'
+import { type NewToken, Tokens } from './tokens.ts'
+import type { TokenView } from './token-view.ts'
+
+export interface VaultOptions {
+  /** Closed with the vault. */
+  readonly store: Store
+  readonly masterKeys: readonly MasterKey[]
+  readonly seal: SealName
+  readonly auditDirectory: string
+  readonly auditSyncMs?: number
+  /** Default one hour. */
+  readonly cvcRetentionMs?: number
+  /** Default Date.now. */
+  readonly now?: () => number
+}
+
+/** What a connection remembers of the key it last presented. Made by `newKeyMemo`, filled by the vault. */
+export interface KeyMemo {
+  presented: string
+  caller: Caller | null
+  generation: number
+}
+
+export function newKeyMemo(): KeyMemo {
+  return { presented: '', caller: null, generation: -1 }
+}
+
+export interface KeyRequest {
+  readonly name: string
+  /** `['*']`: every permission but `token:use:head`, and one rule that reveals every token. */
+  readonly permissions: readonly string[]
+  readonly tenant: string
+  readonly type?: ApplicationType
+  readonly rules?: readonly Rule[]
+  readonly destinations?: readonly DestinationRule[] | null
+}
+
+export class Vault {
+  readonly #store: Store
+  readonly #audit: Audit
+  readonly #revealer: Revealer
+  readonly #tokens: Tokens
+  /** Applications and their keys, for the API and the command line. */
+  readonly applications: Applications
+  // :: SHA-256 of a presented key → its caller, for the generation `#callersOf`
+  #callers = new Map<string, Caller>()
+  #callersOf = -1
+  #generation = -1
+  #generationIsFresh = false
+
+  private constructor(options: VaultOptions, keyring: Keyring) {
+    const { store, now = Date.now, cvcRetentionMs = 3_600_000 } = options
+    const records = new Records(keyring.derive('records'))
+    this.#store = store
+    this.applications = new Applications(store, records, now)
+    this.#audit = new Audit({
+      directory: options.auditDirectory,
+      key: keyring.derive('audit'),
+      store,
+      records,
+      now,
+      ...(options.auditSyncMs === undefined ? {} : { syncMs: options.auditSyncMs })
+    })
+    const bindings = { admit: () => true }
+    this.#revealer = new Revealer({ store, keyring, audit: this.#audit, bindings, now, cvcRetentionMs })
+    this.#tokens = new Tokens({ store, keyring, records, audit: this.#audit, revealer: this.#revealer, now })
+  }
+
+  /** Throws ERR_CONFIG, having changed nothing, when the master key is not the store's. */
+  static async open(options: VaultOptions): Promise<Vault> {
+    const { store, masterKeys, seal, now } = options
+    const keyring = await Keyring.open({ store, masterKeys, seal, ...(now === undefined ? {} : { now }) })
+    return new Vault(options, keyring)
+  }
+
+  /** Closes the audit chain and the store. */
+  async close(): Promise<void> {
+    await this.#audit.close()
+    await this.#store.close()
+  }
+
+  /** The caller whose API key this is. Throws ERR_AUTH_INVALID. */
+  authenticate(presentedKey: string, memo: KeyMemo): MaybePromise<Caller> {
+    const generation = this.#currentGeneration()
+    if (generation instanceof Promise) return generation.then((known) => this.#authenticate(presentedKey, memo, known))
+    return this.#authenticate(presentedKey, memo, generation)
+  }
+
+  #authenticate(presentedKey: string, memo: KeyMemo, generation: number): MaybePromise<Caller> {
+    if (memo.caller !== null && memo.generation === generation && memo.presented === presentedKey) return memo.caller
+    if (!looksLikeApiKey(presentedKey)) throw invalidKey()
+    if (this.#callersOf !== generation || this.#callers.size > CALLERS) {
+      this.#callers = new Map()
+      this.#callersOf = generation
+    }
+    const digest = digestOf(presentedKey)
+    const known = this.#callers.get(digest)
+    if (known !== undefined) return remember(memo, presentedKey, known, generation)
+    const found = this.applications.find(presentedKey)
+    if (found instanceof Promise)
+      return found.then((caller) => this.#take(memo, presentedKey, digest, caller, generation))
+    return this.#take(memo, presentedKey, digest, found, generation)
+  }
+
+  #take(memo: KeyMemo, presentedKey: string, digest: string, caller: Caller | null, generation: number): Caller {
+    if (caller === null) throw invalidKey()
+    if (this.#callersOf === generation) this.#callers.set(digest, caller)
+    return remember(memo, presentedKey, caller, generation)
+  }
+
+  /** Read once per event-loop turn. */
+  #currentGeneration(): MaybePromise<number> {
+    if (this.#generationIsFresh) return this.#generation
+    const read = this.#store.generation()
+    if (read instanceof Promise) return read
+    this.#generation = read
+    this.#generationIsFresh = true
+    setImmediate(this.#endTurn)
+    return read
+  }
+
+  readonly #endTurn = (): void => {
+    this.#generationIsFresh = false
+  }
+
+  /** True when the text has the form and checksum of our keys; says nothing about whether there is such a key. */
+  looksLikeOurs(key: string): boolean {
+    return looksLikeApiKey(key)
+  }
+
+  /**
+   * Reveals a batch of subjects, found in the same order, and appends the audit intent; nothing may leave before
+   * `release` calls back. `limit` is on distinct tokens. Throws or rejects, in this order: ERR_DESTINATION_FORBIDDEN
+   * (the caller's binding), ERR_TOKEN_LIMIT, ERR_TOKEN_UNKNOWN (all named), ERR_TOKEN_FORBIDDEN (all named),
+   * ERR_DESTINATION_FORBIDDEN (a container's or token's binding). Another tenant's token is unknown.
+   */
+  reveal(
+    caller: Caller,
+    subjects: readonly RevealSubject[],
+    purpose: Purpose,
+    limit: number
+  ): MaybePromise<FoundToken[]> {
+    return this.#revealer.reveal(caller, subjects, purpose, limit)
+  }
+
+  /** Calls back after the audit records of this event-loop turn are with the kernel, or could not be written. */
+  release(go: Release): void {
+    this.#audit.release(go)
+  }
+
+  /** Writes what became of an intent: `purpose.intent`. */
+  outcome(intent: number, outcome: string): void {
+    this.#audit.outcome(intent, outcome)
+  }
+
+  /** Resolves once the audit records so far are with the kernel. Rejects with ERR_AUDIT_UNAVAILABLE. */
+  released(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#audit.release({ released: resolve, refused: reject })
+    })
+  }
+
+  /** Makes tokens, all or none. Throws ERR_PERMISSION, ERR_CONFLICT. */
+  create(caller: Caller, tokens: readonly NewToken[], traceId: string): Promise<TokenView[]> {
+    return this.#tokens.create(caller, tokens, traceId)
+  }
+
+  /** A token as the caller may see it. Throws ERR_NOT_FOUND, ERR_PERMISSION. */
+  read(caller: Caller, id: string, purpose: Purpose): Promise<TokenView> {
+    return this.#tokens.read(caller, id, purpose)
+  }
+
+  /** Throws ERR_NOT_FOUND, ERR_PERMISSION. */
+  delete(caller: Caller, id: string, traceId: string): Promise<void> {
+    return this.#tokens.delete(caller, id, traceId)
+  }
+
+  /** Makes an application with one key, which is shown only here. `id` is the key's. Throws ERR_INPUT. */
+  async createKey(request: KeyRequest): Promise<{ id: string; key: string }> {
+    const everything = request.permissions.length === 1 && request.permissions[0] === '*'
+    const { application, key } = await this.applications.create(
+      {
+        tenant: request.tenant,
+        name: request.name,
+        type: request.type ?? 'private',
+        permissions: everything ? ALL_PERMISSIONS : request.permissions,
+        rules: request.rules ?? (everything ? ALL_RULES : []),
+        destinations: request.destinations ?? null
+      },
+      'command line'
+    )
+    return { id: application.keys[0]?.id ?? '', key: key ?? '' }
+  }
+
+  /** Every key of every tenant, without its secret. */
+  async listKeys(): Promise<KeyListing[]> {
+    const applications = await this.applications.list()
+    return applications.flatMap((application) =>
+      application.keys.map(({ id, createdAt }) => {
+        const { tenant, name, type, permissions, rules, destinations } = application
+        return { id, createdAt, tenant, application: application.id, name, type, permissions, rules, destinations }
+      })
+    )
+  }
+
+  /** Revokes a key, at once in every process. Throws ERR_NOT_FOUND. */
+  async revokeKey(id: string): Promise<void> {
+    for (const { tenant, id: application, keys } of await this.applications.list()) {
+      if (!keys.some((key) => key.id === id)) continue
+      if (await this.applications.revokeKey(tenant, application, id, 'command line')) return
+    }
+    throw new SluiceError('ERR_NOT_FOUND', 'There is no such key')
+  }
+
+  /** Counters for /metrics. */
+  get counters(): { revealed: number; auditRecords: number } {
+    return { revealed: this.#revealer.revealed, auditRecords: this.#audit.records }
+  }
+}
+
+export interface KeyListing {
+  readonly id: string
+  readonly createdAt: number
+  readonly tenant: string
+  readonly application: string
+  readonly name: string
+  readonly type: ApplicationType
+  readonly permissions: readonly string[]
+  readonly rules: readonly Rule[]
+  readonly destinations: readonly DestinationRule[] | null
+}
+
+function remember(memo: KeyMemo, presented: string, caller: Caller, generation: number): Caller {
+  memo.presented = presented
+  memo.caller = caller
+  memo.generation = generation
+  return caller
+}
+
+const invalidKey = () => new SluiceError('ERR_AUTH_INVALID', 'The API key is not valid')
+const CALLERS = 10_000

@@ -1,0 +1,412 @@
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import t from 'tap'
+import type { SluiceError } from '../../lib/errors.ts'
+import type { Caller } from '../../lib/vault/access.ts'
+import { looksLikeApiKey, newApiKey, randomText } from '../../lib/vault/api-key.ts'
+import { createMasterKeyFile, newMasterKey, parseMasterKeys, readMasterKeys } from '../../lib/vault/master-key.ts'
+import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
+import { newKeyMemo, Vault } from '../../lib/vault/vault.ts'
+import { newVault, purpose, subject } from '../kit/vault.ts'
+
+const token = (data: string, more: Record<string, unknown> = {}) => ({
+  type: 'token',
+  container: '/general/high/',
+  data,
+  expiresAt: null,
+  ...more
+})
+
+async function codeOf(action: () => unknown): Promise<SluiceError> {
+  try {
+    await action()
+  } catch (thrown) {
+    return thrown as SluiceError
+  }
+  throw new Error('nothing was thrown')
+}
+
+for (const seal of ['aes-256-gcm', 'xchacha20-poly1305'] as const) {
+  t.test(`${seal}: reveals what was made, in the order asked for, any JSON digit for digit`, async (t) => {
+    const { vault, caller: newCaller, close } = await newVault({ seal })
+    const caller = await newCaller()
+    const datas = ['"plain"', '{"a":[1,2.50,null]}', '12345678901234567890.10', 'true', '"ü€😀"', '""']
+    const made = await vault.create(
+      caller,
+      datas.map((data) => token(data)),
+      'trace'
+    )
+    const why = purpose()
+    const ids = made.map(({ id }) => id)
+    const found = await vault.reveal(
+      caller,
+      [...ids, ids[0] as string].map((id) => subject(id)),
+      why,
+      100
+    )
+    t.same(
+      found.map((one) => one.data.exposeText()),
+      [...datas, '"plain"']
+    )
+    t.same(
+      found.map((one) => one.id),
+      [...ids, ids[0]]
+    )
+    t.ok(why.intent > 0)
+    t.notMatch(JSON.stringify(found) + String(found[0]?.data), 'plain')
+    await close()
+  })
+}
+
+t.test('reveal', async (t) => {
+  const { vault, caller: newCaller, close } = await newVault()
+  t.teardown(close)
+  const caller = await newCaller()
+  const other = await newCaller({ tenant: 'other' })
+  const user = await newCaller({ permissions: ['token:use', 'token:create'] })
+  const reader = await newCaller({ permissions: ['token:read'] })
+  await vault.create(caller, [token('"one"', { id: 'one' }), token('{"b":2}', { id: 'two' })], 'trace')
+  await vault.create(caller, [token('"card"', { id: 'card', container: '/pci/high/' })], 'trace')
+  await vault.create(caller, [token('"dotted"', { id: 'john@x.com' })], 'trace')
+
+  t.test('the whole subject is tried before its leading parts', async (t) => {
+    const found = await vault.reveal(caller, [subject('john@x.com'), subject('two.b')], purpose(), 100)
+    t.same(
+      found.map(({ id, candidate }) => [id, candidate]),
+      [
+        ['john@x.com', 0],
+        ['two', 1]
+      ]
+    )
+  })
+
+  t.test('all unknown tokens are named at once, another tenant’s among them', async (t) => {
+    const error = await codeOf(() =>
+      vault.reveal(other, [subject('one'), subject('no-such'), subject('one')], purpose(), 100)
+    )
+    t.equal(error.code, 'ERR_TOKEN_UNKNOWN')
+    t.equal(error.message, 'Failed to detokenize some tokens: one, no-such. Tokens were not found.')
+  })
+
+  t.test('unknown comes before forbidden, and forbidden names all', async (t) => {
+    const ruled = await newCaller({
+      rules: [{ description: '', priority: 1, container: '/pci/', transform: 'reveal', permissions: ['token:use'] }]
+    })
+    t.equal(
+      (await codeOf(() => vault.reveal(ruled, [subject('one'), subject('none')], purpose(), 100))).code,
+      'ERR_TOKEN_UNKNOWN'
+    )
+    const error = await codeOf(() =>
+      vault.reveal(ruled, [subject('one'), subject('card'), subject('two')], purpose(), 100)
+    )
+    t.equal(error.code, 'ERR_TOKEN_FORBIDDEN')
+    t.same(error.names, ['one', 'two'])
+    t.equal((await vault.reveal(ruled, [subject('card')], purpose(), 100)).length, 1)
+  })
+
+  t.test('use is not read, and a plain read is masked', async (t) => {
+    t.equal((await vault.reveal(user, [subject('one')], purpose('proxy'), 1)).length, 1)
+    for (const door of ['reflect', 'detokenize', 'decrypt'] as const) {
+      t.equal(
+        (await codeOf(() => vault.reveal(user, [subject('one')], purpose(door), 1))).code,
+        'ERR_TOKEN_FORBIDDEN',
+        door
+      )
+      t.equal(
+        (await codeOf(() => vault.reveal(reader, [subject('one')], purpose(door), 1))).code,
+        'ERR_TOKEN_FORBIDDEN',
+        door
+      )
+    }
+    t.equal(
+      (await codeOf(() => vault.reveal(reader, [subject('one')], purpose('proxy'), 1))).code,
+      'ERR_TOKEN_FORBIDDEN'
+    )
+  })
+
+  t.test('the limit is on distinct tokens', async (t) => {
+    const twice = [subject('two.b'), subject('two'), subject('two')]
+    t.equal((await vault.reveal(caller, twice, purpose(), 1)).length, 3)
+    t.equal(
+      (await codeOf(() => vault.reveal(caller, [subject('one'), subject('two')], purpose(), 1))).code,
+      'ERR_TOKEN_LIMIT'
+    )
+    t.equal(
+      (await codeOf(() => vault.reveal(caller, [subject('x'), subject('y')], purpose(), 1))).code,
+      'ERR_TOKEN_LIMIT'
+    )
+  })
+
+  t.test('a bound application reaches its destinations only', async (t) => {
+    const bound = await newCaller({ destinations: ['api.psp.example', '*.bank.example'] })
+    const to = (host: string) => vault.reveal(bound, [subject('one')], purpose('proxy', { host }), 1)
+    t.equal((await to('api.psp.example')).length, 1)
+    t.equal((await to('a.b.bank.example')).length, 1)
+    for (const host of ['psp.example', 'bank.example', 'evilbank.example', 'api.psp.example.evil.example']) {
+      t.equal((await codeOf(() => to(host))).code, 'ERR_DESTINATION_FORBIDDEN', host)
+    }
+    t.same([bound.mayReach({ host: 'x.bank.example', port: 443, method: 'GET', path: '/' })], [true])
+  })
+
+  t.test('a bound token goes to its destinations only', async (t) => {
+    const rule = { host: 'psp.example', methods: ['POST'], pathPrefix: '/v1' }
+    await vault.create(caller, [token('"x"', { id: 'bound', destinations: [rule] })], 'trace')
+    t.equal((await vault.reveal(caller, [subject('bound')], purpose('proxy', { path: '/v1/charges' }), 1)).length, 1)
+    for (const to of [{ path: '/v10' }, { path: '/v1', method: 'GET' }, { path: '/v1', host: 'evil.example' }]) {
+      const error = await codeOf(() =>
+        vault.reveal(caller, [subject('one'), subject('bound')], purpose('proxy', to), 9)
+      )
+      t.equal(error.code, 'ERR_DESTINATION_FORBIDDEN')
+    }
+  })
+
+  t.test('the whole token object', async (t) => {
+    const [found] = await vault.reveal(caller, [subject('two', 'token')], purpose(), 1)
+    t.match(JSON.parse(found?.whole().exposeText() ?? ''), {
+      id: 'two',
+      tenant_id: 'acme',
+      data: { b: 2 },
+      containers: ['/general/high/']
+    })
+  })
+})
+
+t.test('an expired token is unknown everywhere', async (t) => {
+  let now = Date.now()
+  const { vault, caller: newCaller, close } = await newVault({ now: () => now })
+  const caller = await newCaller()
+  await vault.create(caller, [token('"x"', { id: 'short', expiresAt: now + 1000 })], 'trace')
+  t.equal((await vault.reveal(caller, [subject('short')], purpose(), 1)).length, 1)
+  now += 1000
+  t.equal((await codeOf(() => vault.reveal(caller, [subject('short')], purpose(), 1))).code, 'ERR_TOKEN_UNKNOWN')
+  t.equal((await codeOf(() => vault.read(caller, 'short', purpose('read')))).code, 'ERR_NOT_FOUND')
+  t.equal((await codeOf(() => vault.delete(caller, 'short', 'trace'))).code, 'ERR_NOT_FOUND')
+  await close()
+})
+
+t.test('keys', async (t) => {
+  const { vault, store, caller: newCaller, close } = await newVault()
+  t.teardown(close)
+
+  t.test('a key authenticates until it is revoked, kept connections included', async (t) => {
+    const { id, key } = await vault.createKey({ name: 'till', permissions: ['token:use'], tenant: 'acme' })
+    const memo = newKeyMemo()
+    const caller = await vault.authenticate(key, memo)
+    t.match(caller, { tenant: 'acme', keyId: id, type: 'private', name: 'till', live: false })
+    t.equal(vault.authenticate(key, memo), caller, 'remembered, at once')
+    t.match(await vault.listKeys(), [{ id, name: 'till', permissions: ['token:use'] }])
+    await vault.revokeKey(id)
+    await setTimeout(5)
+    t.equal((await codeOf(() => vault.authenticate(key, memo))).code, 'ERR_AUTH_INVALID')
+    t.equal((await codeOf(() => vault.authenticate(key, newKeyMemo()))).code, 'ERR_AUTH_INVALID')
+    t.equal((await codeOf(() => vault.revokeKey(id))).code, 'ERR_NOT_FOUND')
+  })
+
+  t.test('a wrong key on a connection that knew a right one', async (t) => {
+    const { key } = await vault.createKey({ name: 'a', permissions: ['token:use'], tenant: 'acme' })
+    const memo = newKeyMemo()
+    await vault.authenticate(key, memo)
+    for (const wrong of ['', 'x', `${key}x`, key.slice(0, -1), newApiKey(randomText(16), 'private', false)]) {
+      t.equal((await codeOf(() => vault.authenticate(wrong, memo))).code, 'ERR_AUTH_INVALID')
+    }
+    t.ok(await vault.authenticate(key, memo))
+  })
+
+  t.test('only a right checksum makes a key ours', (t) => {
+    for (const type of ['private', 'public', 'management'] as const) {
+      const key = newApiKey(randomText(16), type, true)
+      t.match(key, /^key_live_(pvt|pub|mgt)_\w{16}\.\w{49}$/)
+      t.ok(looksLikeApiKey(key))
+      const at = 12 + Math.floor(Math.random() * (key.length - 12))
+      const swapped = key.slice(0, at) + (key[at] === 'A' ? 'B' : 'A') + key.slice(at + 1)
+      t.notOk(looksLikeApiKey(swapped), 'one character off')
+    }
+    t.notOk(vault.looksLikeOurs('sk_live_4242'))
+    t.end()
+  })
+
+  t.test('everything but the head: *', async (t) => {
+    const caller = await newCaller()
+    t.equal(caller.allows('token:read', '/pci/high/'), 'reveal')
+    t.notOk(caller.holds('token:use:head'))
+    t.ok(caller.holds('proxy:invoke'))
+  })
+
+  t.test('older spellings are rules', async (t) => {
+    const caller = await newCaller({ permissions: ['token:pci:read:low', 'token:bank:use:proxy', 'card:use'] })
+    t.equal(caller.allows('token:read', '/pci/low/'), 'reveal')
+    t.equal(caller.allows('token:read', '/pci/high/'), 'mask')
+    t.equal(caller.allows('token:read', '/bank/high/'), null)
+    t.equal(caller.allows('token:use', '/bank/high/'), 'reveal')
+    t.equal(caller.allows('token:use', '/pci/high/'), 'reveal')
+    t.equal(caller.allows('token:use', '/pii/high/'), null)
+  })
+
+  t.test('the first rule that matches, by priority', async (t) => {
+    const rule = (priority: number, container: string, transform: 'reveal' | 'mask') => ({
+      description: '',
+      priority,
+      container,
+      transform,
+      permissions: ['token:read']
+    })
+    const caller = await newCaller({
+      rules: [rule(2, '/', 'mask'), rule(1, '/pci/', 'reveal')],
+      permissions: ['token:use', 'proxy:invoke']
+    })
+    t.equal(caller.allows('token:read', '/pci/high/'), 'reveal')
+    t.equal(caller.allows('token:read', '/pcix/'), 'mask')
+    t.equal(caller.allows('token:use', '/pci/'), null, 'with rules, they alone decide about tokens')
+    t.notOk(caller.holds('token:use'))
+    t.ok(caller.holds('proxy:invoke'))
+  })
+
+  t.test('grants that are not acceptable are named by field', async (t) => {
+    const error = await codeOf(() =>
+      vault.createKey({ name: '', permissions: ['token:everything'], tenant: 'acme', destinations: ['10.0.0.1:99999'] })
+    )
+    t.equal(error.code, 'ERR_INPUT')
+    t.same(Object.keys(error.fields ?? {}).sort(), ['destinations[0]', 'name', 'permissions'])
+  })
+
+  t.test('the store holds no key, and a changed row is refused', async (t) => {
+    const { key } = await vault.createKey({ name: 'mac', permissions: ['token:read'], tenant: 'acme' })
+    for (const table of ['keys', 'applications'] as const) {
+      for (const row of await store.scan(table, { prefix: '', limit: 1000 })) {
+        t.notMatch(row.value.toString('latin1') + row.key, key.slice(-49))
+      }
+    }
+    const mac = (await vault.applications.list('acme')).find((application) => application.name === 'mac')
+    const name = `acme:${mac?.id}`
+    const [row] = await store.load('applications', [name])
+    const forged = Buffer.from((row as Buffer).toString('latin1').replace('token:read', 'token:use '), 'latin1')
+    await store.write({ changes: [{ table: 'applications', key: name, value: forged }] })
+    t.equal((await codeOf(() => vault.authenticate(key, newKeyMemo()))).code, 'ERR_INTERNAL')
+  })
+})
+
+t.test('the master key', async (t) => {
+  const first = await newVault()
+  const caller = await first.caller()
+  await first.vault.create(caller, [token('"x"', { id: 'kept' })], 'trace')
+  const { directory, masterKey } = first
+  await first.vault.close()
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+
+  t.test('a wrong one stops, and changes nothing', async (t) => {
+    const store = openLmdb(join(directory, 'store'))
+    const before = await store.scan('keyring', { prefix: '', limit: 100 })
+    const auditDirectory = join(directory, 'audit')
+    const masterKeys = parseMasterKeys(newMasterKey())
+    const error = await codeOf(() => Vault.open({ store, masterKeys, seal: 'aes-256-gcm', auditDirectory }))
+    t.equal(error.code, 'ERR_CONFIG')
+    t.match(error.message, /master key/)
+    t.same(await store.scan('keyring', { prefix: '', limit: 100 }), before)
+    await store.close()
+  })
+
+  t.test('further lines of the file unwrap, the first wraps', async (t) => {
+    const again = await newVault({ directory, masterKey: newMasterKey() + masterKey })
+    const reader = await again.caller()
+    const [found] = await again.vault.reveal(reader, [subject('kept')], purpose(), 1)
+    t.equal(found?.data.exposeText(), '"x"')
+    await again.vault.close()
+  })
+
+  t.test('a keyring that is gone is not made anew over data', async (t) => {
+    const store = openLmdb(join(directory, 'store'))
+    const rows = await store.scan('keyring', { prefix: '', limit: 100 })
+    await store.write({ changes: rows.map(({ key }) => ({ table: 'keyring' as const, key, value: null })) })
+    const masterKeys = parseMasterKeys(masterKey)
+    const error = await codeOf(() => Vault.open({ store, masterKeys, seal: 'aes-256-gcm', auditDirectory: directory }))
+    t.equal(error.code, 'ERR_CONFIG')
+    t.equal(await store.count('keyring', ''), 0)
+    await store.close()
+  })
+
+  t.test('its file', async (t) => {
+    const path = join(directory, 'master.key')
+    t.throws(() => readMasterKeys(path), { code: 'ERR_CONFIG' })
+    createMasterKeyFile(path)
+    t.equal(readMasterKeys(path).length, 1)
+    t.throws(() => createMasterKeyFile(path), { code: 'ERR_CONFIG' }, 'never overwritten')
+    writeFileSync(path, '# old\n\nc2hvcnQ=\n')
+    t.throws(() => readMasterKeys(path), { code: 'ERR_CONFIG', message: /Line 3/ })
+    t.throws(() => parseMasterKeys(''), { code: 'ERR_CONFIG' })
+  })
+})
+
+t.test('audit', async (t) => {
+  const { vault, auditDirectory, store, caller: newCaller, close } = await newVault()
+  t.teardown(close)
+  const caller: Caller = await newCaller()
+  await vault.create(caller, [token('"secret-value"', { id: 'audited' })], 'trace')
+  const lines = () =>
+    readdirSync(auditDirectory).flatMap((name) => readFileSync(join(auditDirectory, name), 'utf8').trim().split('\n'))
+
+  t.test('the intent is with the kernel before anything is released, and one write takes a whole turn', async (t) => {
+    const reason = { ...purpose(), reason: 'chargeback for 4242 4242 4242 4242' }
+    await vault.reveal(caller, [subject('audited')], reason, 1)
+    let seen = ''
+    await new Promise<void>((resolve, reject) => {
+      vault.release({
+        released: () => {
+          seen = lines().join('\n')
+          resolve()
+        },
+        refused: reject
+      })
+    })
+    t.match(seen, '"door":"proxy"')
+    t.match(seen, '"tokens":["audited"]')
+    t.match(seen, '"to":"psp.example:443"')
+    t.match(seen, '"trace":"trace-1"')
+    t.match(seen, 'chargeback for «number»')
+    t.notMatch(seen, 'secret-value')
+    vault.outcome(reason.intent, 'answered 200')
+    await vault.released()
+    t.match(lines().at(-1) ?? '', `{"of":${reason.intent},`)
+    for (const line of lines()) t.ok(JSON.parse(line))
+  })
+
+  t.test('what was refused is written too', async (t) => {
+    const user = await newCaller({ permissions: ['token:read'] })
+    await codeOf(() => vault.reveal(user, [subject('audited')], purpose(), 1))
+    await vault.released()
+    t.match(lines().at(-1) ?? '', '"refused":"ERR_TOKEN_FORBIDDEN"')
+  })
+
+  t.test('closing seals and anchors the chain', async (t) => {
+    const other = await newVault()
+    const reader = await other.caller()
+    await other.vault.create(reader, [token('"x"', { id: 'aaa' })], 'trace')
+    await other.vault.reveal(reader, [subject('aaa')], purpose(), 1)
+    await other.vault.close()
+    const [name = ''] = readdirSync(other.auditDirectory)
+    t.match(
+      readFileSync(join(other.auditDirectory, name), 'utf8'),
+      /\{"seal":1,"n":1,"bytes":\d+,"mac":"[\w-]{43}"\}\n$/
+    )
+    const reopened = openLmdb(join(other.directory, 'store'))
+    t.equal(await reopened.count('anchors', ''), 1)
+    await reopened.close()
+    rmSync(other.directory, { recursive: true })
+  })
+
+  t.test('when it cannot be written nothing is released', async (t) => {
+    const blocked = await newVault()
+    const reader = await blocked.caller()
+    writeFileSync(blocked.auditDirectory, 'a file where the directory should be')
+    await blocked.vault.create(reader, [token('"x"', { id: 'aaa' })], 'trace')
+    await blocked.vault.reveal(reader, [subject('aaa')], purpose(), 1)
+    await t.rejects(blocked.vault.released(), { code: 'ERR_AUDIT_UNAVAILABLE' })
+    rmSync(blocked.auditDirectory)
+    await blocked.vault.reveal(reader, [subject('aaa')], purpose(), 1)
+    await blocked.vault.released()
+    t.equal(readdirSync(blocked.auditDirectory).length, 1, 'and it heals')
+    await blocked.close()
+  })
+
+  t.equal(await store.count('changes', 'acme:'), 1, 'a change is a row of the store')
+})
