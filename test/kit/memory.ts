@@ -17,6 +17,11 @@ export function anonymousBytes(pid: number): number {
   return statusField(pid, 'RssAnon')
 }
 
+/** The highest resident memory of a process so far, in bytes. Source: proc(5), `VmHWM`. */
+export function peakResidentBytes(pid: number): number {
+  return statusField(pid, 'VmHWM')
+}
+
 /** Looks at the process every `intervalMs` until `stop`. A process that has ended keeps its last figures. */
 export function sampleMemory(pid: number, intervalMs = 10): MemorySampler {
   let peakAnonymous = 0
@@ -24,7 +29,7 @@ export function sampleMemory(pid: number, intervalMs = 10): MemorySampler {
   const look = () => {
     try {
       peakAnonymous = Math.max(peakAnonymous, anonymousBytes(pid))
-      peakResident = Math.max(peakResident, statusField(pid, 'VmHWM'))
+      peakResident = peakResidentBytes(pid)
     } catch {
       clearInterval(timer)
     }

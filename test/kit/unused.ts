@@ -67,6 +67,6 @@ function isEntry(path: string): boolean {
     path === 'test/kit/run.ts' ||
     path === 'test/kit/reporter.ts' ||
     path === 'bench/run.ts' ||
-    /^bench\/(micro|e2e|compare)\/.*(^|\/)[^_/][^/]*$/.test(path)
+    /^bench\/(micro|e2e|compare)\/(.*\/)?[^_/][^/]*$/.test(path)
   )
 }

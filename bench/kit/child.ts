@@ -1,0 +1,232 @@
+import { type ChildProcess, execFileSync, type Serializable, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import type { AddressInfo, Server } from 'node:net'
+import { availableParallelism } from 'node:os'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Which part of the machine a process may use: the proxy under test has a core of its own. */
+export type Role = 'proxy' | 'load' | 'upstream'
+
+export interface ChildOptions {
+  readonly name: string
+  readonly role: Role
+  readonly command: string
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  /** Speaks the command protocol of `serveCommands` over Node's IPC channel. */
+  readonly commands: boolean
+  readonly cwd?: string
+}
+
+/** A process of the benchmark. It never outlives the benchmark: see `startChild`. */
+export interface Child {
+  readonly name: string
+  readonly pid: number
+  /** What it wrote to stdout and stderr (the last 64 KiB). */
+  readonly output: string
+  /** Resolves when it has ended. */
+  readonly exited: Promise<void>
+  /** Sends a command and resolves with the answer; rejects when the child refuses, ends, or takes over two minutes. */
+  ask<T>(command: string, argument?: Serializable | null): Promise<T>
+  /** Asks it to end (SIGTERM), insists (SIGKILL) after five seconds. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a process, pinned to the cores of its role where `taskset` is there. It is killed when this process ends in any
+ * way: by an exit handler, by the IPC channel closing, and (Linux, `setpriv`) by the kernel when this process is killed.
+ */
+export function startChild(options: ChildOptions): Child {
+  guard()
+  const cores = coresOf(options.role)
+  const words = [
+    ...(hasSetpriv ? ['setpriv', '--pdeathsig', 'KILL'] : []),
+    ...(cores === null ? [] : ['taskset', '-c', cores])
+  ]
+  const [command, ...args] = [...words, options.command, ...options.args] as [string, ...string[]]
+  const handle = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.commands ? (['ipc'] as const) : [])],
+    env: { ...process.env, ...options.env },
+    cwd: options.cwd
+  })
+  return new RunningChild(options.name, handle)
+}
+
+/** Starts one of the benchmark's own programs, given by the URL of its source: as compiled when this file is. */
+export function startProgram(name: string, role: Role, program: URL, args: readonly string[] = []): Child {
+  const path = fileURLToPath(program).replace(/\.ts$/, extname(import.meta.url))
+  return startChild({ name, role, command: process.execPath, args: [path, ...args], commands: true })
+}
+
+/** The child's side: answers commands until the channel closes, then ends the process. */
+export function serveCommands(handlers: Readonly<Record<string, (argument: never) => unknown>>): void {
+  process.on('disconnect', () => process.exit(0))
+  const obey = async (message: Command): Promise<void> => {
+    try {
+      const handler = handlers[message.command]
+      if (handler === undefined) throw new Error(`no command ${message.command}`)
+      const value = await handler(message.argument)
+      process.send?.({ id: message.id, value: value ?? null })
+    } catch (error) {
+      process.send?.({ id: message.id, error: (error as Error).message })
+    }
+  }
+  process.on('message', (message: Command) => void obey(message))
+}
+
+interface Command {
+  readonly id: number
+  readonly command: string
+  readonly argument: never
+}
+
+/** Listens on a free loopback port and resolves with it. */
+export async function listenOnLoopback(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** CPU time that a process has used so far, all its threads, in milliseconds. Source: proc(5), `stat`. */
+export function cpuTime(pid: number): { readonly userMs: number; readonly systemMs: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  // The second field, the program's name, may hold spaces and brackets: count from its last bracket.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { userMs: Number(fields[11]) * TICK_MS, systemMs: Number(fields[12]) * TICK_MS }
+}
+
+/** Ends the benchmark with a message when it takes longer than any honest run. */
+export function limitTime(seconds: number): void {
+  guard()
+  setTimeout(() => {
+    process.stderr.write(`gave up after ${seconds} s\n`)
+    process.exit(1)
+  }, seconds * 1000).unref()
+}
+
+/** Whether processes are pinned to cores here. */
+export function pinned(): boolean {
+  return coresOf('proxy') !== null
+}
+
+class RunningChild implements Child {
+  readonly name: string
+  readonly pid: number
+  readonly exited: Promise<void>
+  output = ''
+  readonly #handle: ChildProcess
+  readonly #asked = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>()
+  #gone = false
+  #next = 0
+
+  constructor(name: string, handle: ChildProcess) {
+    this.name = name
+    this.pid = handle.pid ?? 0
+    this.#handle = handle
+    running.add(handle)
+    const note = (chunk: Buffer) => {
+      this.output = (this.output + chunk.toString()).slice(-65536)
+    }
+    handle.stdout?.on('data', note)
+    handle.stderr?.on('data', note)
+    handle.on('message', (message: { id: number; value?: never; error?: string }) => {
+      const asked = this.#asked.get(message.id)
+      this.#asked.delete(message.id)
+      if (message.error !== undefined) asked?.reject(new Error(`${name}: ${message.error}`))
+      else asked?.resolve(message.value as never)
+    })
+    this.exited = new Promise((resolve) => {
+      const end = () => {
+        this.#gone = true
+        running.delete(handle)
+        for (const asked of this.#asked.values()) asked.reject(new Error(`${name} ended\n${this.output}`))
+        this.#asked.clear()
+        resolve()
+      }
+      handle.once('exit', end)
+      handle.once('error', end)
+    })
+  }
+
+  ask<T>(command: string, argument: Serializable | null = null): Promise<T> {
+    const id = this.#next++
+    return new Promise<T>((resolve, reject) => {
+      if (this.#gone) throw new Error(`${this.name} has ended\n${this.output}`)
+      const timer = setTimeout(() => {
+        this.#asked.delete(id)
+        reject(new Error(`${this.name} does not answer ${command}\n${this.output}`))
+      }, ASK_MS)
+      this.#asked.set(id, {
+        resolve: (value: never) => {
+          clearTimeout(timer)
+          resolve(value)
+        },
+        reject: (error) => {
+          clearTimeout(timer)
+          reject(error)
+        }
+      })
+      this.#handle.send({ id, command, argument })
+    })
+  }
+
+  async stop(): Promise<void> {
+    if (this.#gone) return
+    this.#handle.kill('SIGTERM')
+    const insist = setTimeout(() => this.#handle.kill('SIGKILL'), 5000)
+    await this.exited
+    clearTimeout(insist)
+  }
+}
+
+const running = new Set<ChildProcess>()
+let guarded = false
+
+/** Kills what runs on every way out that this process can see. */
+function guard(): void {
+  if (guarded) return
+  guarded = true
+  process.on('exit', () => {
+    for (const handle of running) handle.kill('SIGKILL')
+  })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
+  const own = coresOf('load')
+  if (own !== null) spawnSync('taskset', ['-a', '-c', '-p', own, String(process.pid)])
+}
+
+/** The proxy has the first core, load the second, the upstream the third (or the second); null where nothing can be pinned. */
+function coresOf(role: Role): string | null {
+  if (!hasTaskset || cores.length < 2) return null
+  const at = role === 'proxy' ? 0 : role === 'load' ? 1 : Math.min(2, cores.length - 1)
+  return String(cores[at])
+}
+
+function has(command: string): boolean {
+  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+}
+
+function allowedCores(): number[] {
+  const list = /:\s*([\d,-]+)/.exec(
+    execFileSync('taskset', ['-c', '-p', String(process.pid)], { encoding: 'latin1' })
+  )?.[1]
+  return (list ?? '').split(',').flatMap((range) => {
+    const [from, to = from] = range.split('-').map(Number)
+    return Array.from({ length: (to ?? 0) - (from ?? 0) + 1 }, (_, at) => (from ?? 0) + at)
+  })
+}
+
+function tickMs(): number {
+  try {
+    return 1000 / Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'latin1' }))
+  } catch {
+    return 10
+  }
+}
+
+const hasSetpriv = process.platform === 'linux' && has('setpriv')
+const hasTaskset = process.platform === 'linux' && has('taskset')
+const cores = hasTaskset ? allowedCores() : Array.from({ length: availableParallelism() }, (_, at) => at)
+const TICK_MS = tickMs()
+const ASK_MS = 120_000

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { newClient } from '../../test/kit/client.ts'
+import { peakResidentBytes } from '../../test/kit/memory.ts'
+import { readRequest } from '../../test/kit/message.ts'
+import { readFileSync } from 'node:fs'
+import { ID_BYTES, plainBody, requestTexts } from '../data/small-json.ts'
+import { type Child, cpuTime, startProgram } from './child.ts'
+import { instructionCounter, instructionsAreCounted } from './instructions.ts'
+import type { Amount, Outcome, Target } from './load.ts'
+import { count, quick } from './options.ts'
+import { median, type Ratio, type Row } from './report.ts'
+import type { Contender, Scene } from './scene.ts'
+import { ANSWER_BODY, type Counts } from './small-answer.ts'
+
+/** One line of the contest: a contender doing one thing. */
+export interface Entry {
+  readonly case: string
+  readonly contender: Contender
+  /** `tokens`: bodies with four ids, each request with others; `plain`: always the same body. */
+  readonly body: 'tokens' | 'plain'
+  /** What the destination must get for these ids (none for `plain`). */
+  readonly forwarded: (ids: readonly string[]) => string
+  /** Ratio budgets by the case they are measured against. */
+  readonly budget?: number
+}
+
+/** The ids that bodies are filled with. */
+export interface Ids {
+  /** File of ids, one behind the other. */
+  readonly file: string
+  readonly sample: readonly string[]
+}
+
+/**
+ * Runs the entries against each other: first every one is checked for exact output, then they take turns for a number of
+ * rounds, on fresh keep-alive connections each. Rows hold medians over the rounds; ratios are of medians, against the
+ * entry named `base` (case and contender's name).
+ */
+export async function contest(
+  bench: string,
+  scene: Scene,
+  ids: Ids,
+  entries: readonly Entry[],
+  base: Entry
+): Promise<Row[]> {
+  for (const entry of entries) await check(scene, ids, entry)
+  const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
+  scene.add(load)
+  const rounds = count('rounds', 7, 1)
+  const requests = count('requests', 20_000, 400)
+  const figures = new Map<Entry, Record<string, number>[]>(entries.map((entry) => [entry, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const entry of entries) {
+      const measured = await measure(scene, load, ids, entry, { requests, rate: 0 }, round === 0)
+      figures.get(entry)?.push(measured)
+    }
+  }
+  // What budgets are about: instructions where they are counted, else CPU time.
+  const headline = instructionsAreCounted() ? INSTRUCTIONS : CPU
+  const rows = entries.map((entry): Row => {
+    const own = medians(figures.get(entry) ?? [])
+    const other = medians(figures.get(base) ?? [])
+    const budget = entry.budget === undefined ? {} : { budget: entry.budget }
+    const ratio = (figure: string): Ratio => ({
+      figure,
+      against: base.contender.name,
+      value: (own[figure] ?? Number.NaN) / (other[figure] ?? Number.NaN),
+      ...(figure === headline ? budget : {})
+    })
+    const memory = { 'peak RSS MiB': peakResidentBytes(entry.contender.child.pid) / 2 ** 20 }
+    const shown = headline === CPU ? [CPU, USER] : [headline, CPU]
+    return {
+      bench,
+      case: entry.case,
+      subject: entry.contender.name,
+      figures: { ...own, ...memory },
+      ratios: entry === base ? [] : shown.map(ratio)
+    }
+  })
+  if (quick) return rows
+  return [...rows, ...(await constantRate(bench, scene, load, ids, entries, figures.get(base) ?? []))]
+}
+
+const INSTRUCTIONS = 'user instructions'
+const CPU = 'CPU µs'
+const USER = 'user µs'
+
+/** Sends a few requests by hand and looks at every byte that arrives on either side. */
+async function check(scene: Scene, ids: Ids, entry: Entry): Promise<void> {
+  const { contender } = entry
+  const client = await newClient({ port: contender.port, tls: { ca: readFileSync(scene.ca, 'utf8') } })
+  for (let at = 0; at < 3; at++) {
+    const own = ids.sample.slice(at, at + 4)
+    const body =
+      entry.body === 'plain' ? plainBody : requestTexts.map((text, place) => text + (own[place] ?? '')).join('')
+    const expected = entry.forwarded(own)
+    await scene.upstream.ask('record')
+    const answer = await client.request(`${head(entry)}Content-Length: ${body.length}\r\n\r\n${body}`)
+    assert.equal(answer.status, 200, `${contender.name}: ${answer.body.toString()}`)
+    assert.equal(answer.body.toString(), ANSWER_BODY, `${contender.name} returns the destination's answer`)
+    const request = readRequest(Buffer.from(await scene.upstream.ask<string>('recorded'), 'latin1'))
+    assert.ok(request !== null, `${contender.name} forwards a whole request`)
+    assert.equal(request.body.toString('latin1'), expected, `${contender.name} forwards the right body`)
+    assert.equal(request.method, 'POST')
+    assert.equal(request.target, '/v1/payments', `${contender.name} forwards to the right path`)
+    assert.equal(request.header('host'), `localhost:${scene.upstreamPort}`, `${contender.name} names the destination`)
+    assert.equal(request.header('content-type'), 'application/json')
+    assert.equal(request.header('x-request-id'), REQUEST_ID)
+    assert.deepEqual(
+      request.rawHeaders.filter((name) => /^(bt|sluice)-(api|proxy)/i.test(name)),
+      []
+    )
+  }
+  client.destroy()
+}
+
+/** One round of one entry. */
+async function measure(
+  scene: Scene,
+  load: Child,
+  ids: Ids,
+  entry: Entry,
+  amount: Amount,
+  first: boolean
+): Promise<Record<string, number>> {
+  const { child, port } = entry.contender
+  const target: Target = {
+    port,
+    connections: count('connections', 32, 8),
+    ca: scene.ca,
+    head: head(entry),
+    texts: entry.body === 'plain' ? [plainBody] : requestTexts,
+    ids: entry.body === 'plain' ? null : ids.file,
+    idBytes: ID_BYTES,
+    answer: ANSWER_BODY
+  }
+  await load.ask('connect', target)
+  await load.ask('run', { requests: first ? amount.requests : Math.ceil(amount.requests / 20), rate: 0 })
+  await scene.upstream.ask('expect', entry.forwarded(ids.sample).length)
+  const counter = instructionsAreCounted() ? instructionCounter(child.pid) : null
+  await counter?.start()
+  const before = cpuTime(child.pid)
+  const outcome = await load.ask<Outcome>('run', amount)
+  const after = cpuTime(child.pid)
+  const instructions = counter === null ? {} : { [INSTRUCTIONS]: (await counter.stop()) / amount.requests }
+  await load.ask('close')
+  const counts = await scene.upstream.ask<Counts>('counts')
+  assert.deepEqual(counts, { requests: amount.requests, wrong: 0 }, `${entry.contender.name}: what the destination got`)
+  const user = ((after.userMs - before.userMs) * 1000) / amount.requests
+  const system = ((after.systemMs - before.systemMs) * 1000) / amount.requests
+  return {
+    ...instructions,
+    [CPU]: user + system,
+    [USER]: user,
+    'req/s': amount.requests / outcome.seconds,
+    'p50 µs': outcome.p50Us,
+    'p99 µs': outcome.p99Us,
+    ...(amount.rate === 0 ? {} : { 'p99.9 µs': outcome.p999Us })
+  }
+}
+
+/** All entries at the same constant rate, half of what the base can do: latencies without coordinated omission. */
+async function constantRate(
+  bench: string,
+  scene: Scene,
+  load: Child,
+  ids: Ids,
+  entries: readonly Entry[],
+  base: readonly Record<string, number>[]
+): Promise<Row[]> {
+  const rate = Math.floor((medians(base)['req/s'] ?? 0) / 200) * 100
+  const rows: Row[] = []
+  for (const entry of entries) {
+    const figures = await measure(scene, load, ids, entry, { requests: rate * count('seconds', 5, 1), rate }, false)
+    rows.push({ bench, case: `${entry.case}, at ${rate} req/s`, subject: entry.contender.name, figures })
+  }
+  return rows
+}
+
+function head(entry: Entry): string {
+  const { target, headers, host } = entry.contender
+  return (
+    `POST ${target} HTTP/1.1\r\nHost: ${host}\r\n${headers}` +
+    `Content-Type: application/json\r\nAccept: application/json\r\nUser-Agent: payments/3.1\r\nX-Request-Id: ${REQUEST_ID}\r\n`
+  )
+}
+
+function medians(rounds: readonly Record<string, number>[]): Record<string, number> {
+  const names = Object.keys(rounds[0] ?? {})
+  return Object.fromEntries(names.map((name) => [name, median(rounds.map((round) => round[name] ?? Number.NaN))]))
+}
+
+const REQUEST_ID = '01J9Z8K7Q5'

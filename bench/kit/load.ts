@@ -1,0 +1,225 @@
+/**
+ * Program: the clients of the small-request benchmarks. Keep-alive TLS connections on raw sockets, each with one request
+ * under way; a request is a copy of four ids into a prepared buffer, an answer is read by its exact length. Closed loop
+ * (as fast as the answers come), or open loop at a constant rate, where latency counts from the moment a request was due
+ * and a stalled server cannot hide its stall (coordinated omission).
+ */
+import { readFileSync } from 'node:fs'
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
+import { connect, type TLSSocket } from 'node:tls'
+import { serveCommands } from './child.ts'
+
+/** Argument of `connect`. */
+export interface Target {
+  readonly port: number
+  readonly connections: number
+  /** PEM file. */
+  readonly ca: string
+  /** Request line and headers, each line ending in CRLF, without the final CRLF and without Content-Length. */
+  readonly head: string
+  /** The body: one text, or the texts around ids. */
+  readonly texts: readonly string[]
+  /** File of ids, each `idBytes` long, one behind the other; needed when there are several texts. */
+  readonly ids: string | null
+  readonly idBytes: number
+  /** The body that every answer must have. */
+  readonly answer: string
+}
+
+/** Argument of `run`. */
+export interface Amount {
+  readonly requests: number
+  /** Requests per second; 0: closed loop. */
+  readonly rate: number
+}
+
+/** Answer to `run`. */
+export interface Outcome {
+  readonly requests: number
+  readonly seconds: number
+  readonly p50Us: number
+  readonly p99Us: number
+  readonly p999Us: number
+}
+
+let target: Target
+let ids: Buffer | null = null
+let nextId = 0
+let idle: Connection[] = []
+let latencies: RecordableHistogram = createHistogram()
+/** The run under way. */
+let left = 0
+let pending = 0
+let finish: ((error: Error | null) => void) | null = null
+
+serveCommands({
+  connect: async (wanted: Target) => {
+    target = wanted
+    if (target.ids !== null) ids = readFileSync(target.ids)
+    const ca = readFileSync(target.ca)
+    idle = await Promise.all(Array.from({ length: target.connections }, () => open(ca)))
+  },
+  run: async (amount: Amount): Promise<Outcome> => {
+    latencies = createHistogram({ lowest: 1, highest: 60e9, figures: 3 })
+    left = amount.requests
+    pending = 0
+    const start = process.hrtime.bigint()
+    const done = new Promise<void>((resolve, reject) => {
+      finish = (error) => (error === null ? resolve() : reject(error))
+    })
+    returnIdle = amount.rate > 0
+    if (amount.rate === 0) for (const connection of idle.splice(0)) connection.next(process.hrtime.bigint())
+    else keepRate(start, amount)
+    await done
+    finish = null
+    return {
+      requests: amount.requests,
+      seconds: Number(process.hrtime.bigint() - start) / 1e9,
+      p50Us: latencies.percentile(50) / 1e3,
+      p99Us: latencies.percentile(99) / 1e3,
+      p999Us: latencies.percentile(99.9) / 1e3
+    }
+  },
+  close: () => {
+    for (const connection of idle.splice(0)) connection.close()
+  }
+})
+
+/** Starts what is due, every millisecond; what finds no idle connection waits, and its clock runs. */
+function keepRate(start: bigint, amount: Amount): void {
+  const gapNs = 1e9 / amount.rate
+  let started = 0
+  const timer = setInterval(() => {
+    const due = Math.min(amount.requests, Math.floor(Number(process.hrtime.bigint() - start) / gapNs))
+    while (started < due) {
+      const connection = idle.pop()
+      if (connection === undefined) return
+      connection.next(start + BigInt(Math.floor(started * gapNs)))
+      started++
+    }
+    if (started === amount.requests || finish === null) clearInterval(timer)
+  }, 1)
+}
+
+/** Whether a connection waits after its answer (open loop) or sends the next request at once. */
+let returnIdle = false
+
+function open(ca: Buffer): Promise<Connection> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: '127.0.0.1',
+      port: target.port,
+      servername: 'localhost',
+      ca,
+      ALPNProtocols: ['http/1.1']
+    })
+    socket.setNoDelay(true)
+    socket.once('secureConnect', () => resolve(new Connection(socket)))
+    socket.once('error', reject)
+  })
+}
+
+class Connection {
+  readonly #socket: TLSSocket
+  readonly #request: Buffer
+  /** Offsets of the ids in the request. */
+  readonly #places: readonly number[]
+  #due = 0n
+  #held: Buffer | null = null
+
+  constructor(socket: TLSSocket) {
+    this.#socket = socket
+    const gap = 'x'.repeat(target.idBytes)
+    const body = target.texts.join(gap)
+    const head = `${target.head}Content-Length: ${body.length}\r\n\r\n`
+    this.#request = Buffer.from(head + body, 'latin1')
+    let at = head.length
+    this.#places = target.texts.slice(0, -1).map((text) => {
+      at += text.length
+      const place = at
+      at += gap.length
+      return place
+    })
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', (error: Error) => this.#fail(error.message))
+    socket.on('close', () => this.#fail('the connection was closed'))
+  }
+
+  /** Sends the next request, whose time counts from `due`. */
+  next(due: bigint): void {
+    if (left === 0) {
+      idle.push(this)
+      return
+    }
+    left--
+    pending++
+    this.#due = due
+    if (ids !== null) {
+      for (const place of this.#places) {
+        // A stride prime to any population: no id comes again before all others have come.
+        nextId = (nextId + STRIDE * target.idBytes) % ids.length
+        ids.copy(this.#request, place, nextId, nextId + target.idBytes)
+      }
+    }
+    this.#socket.write(this.#request)
+  }
+
+  close(): void {
+    this.#socket.removeAllListeners('close')
+    this.#socket.destroy()
+  }
+
+  #read(chunk: Buffer): void {
+    const bytes = this.#held === null ? chunk : Buffer.concat([this.#held, chunk])
+    const headEnd = bytes.indexOf('\r\n\r\n')
+    if (headEnd < 0) {
+      this.#held = bytes
+      return
+    }
+    const head = bytes.toString('latin1', 0, headEnd)
+    const body = readBody(head, bytes, headEnd + 4)
+    if (body === null) {
+      this.#held = bytes
+      return
+    }
+    this.#held = null
+    if (!head.startsWith('HTTP/1.1 200 ') || body !== target.answer) {
+      this.#fail(`wrong answer: ${bytes.toString('latin1', 0, 600)}`)
+      return
+    }
+    pending--
+    const now = process.hrtime.bigint()
+    latencies.record(now - this.#due > 0n ? now - this.#due : 1n)
+    if (left === 0) {
+      idle.push(this)
+      if (pending === 0) finish?.(null)
+    } else if (returnIdle) {
+      idle.push(this)
+    } else {
+      this.next(now)
+    }
+  }
+
+  #fail(why: string): void {
+    finish?.(new Error(why))
+  }
+}
+
+/** The body at `start` as latin1, null while it is incomplete. Anything but one exact message is returned whole, as wrong. */
+function readBody(head: string, bytes: Buffer, start: number): string | null {
+  const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
+  if (length !== undefined) return bytes.length < start + Number(length) ? null : bytes.toString('latin1', start)
+  const rest = bytes.toString('latin1', start)
+  if (!rest.endsWith('\r\n0\r\n\r\n')) return null
+  let body = ''
+  for (let at = 0; ; ) {
+    const lineEnd = rest.indexOf('\r\n', at)
+    const size = Number.parseInt(rest.slice(at, lineEnd), 16)
+    if (size === 0) return lineEnd + 4 === rest.length ? body : rest
+    if (!(size > 0)) return rest
+    body += rest.slice(lineEnd + 2, lineEnd + 2 + size)
+    at = lineEnd + 4 + size
+  }
+}
+
+const STRIDE = 7919
