@@ -14,10 +14,12 @@ export interface Sources {
   readonly env: Readonly<Record<string, string | undefined>>
   /** :: path of a setting → text */
   readonly flags: Readonly<Record<string, string | undefined>>
+  /** Looks at the files that the configuration names, too. Default true. */
+  readonly checkFiles?: boolean
 }
 
 /**
- * Reads, joins and checks a configuration, and the files that it names. The result is frozen, its paths are absolute.
+ * Reads, joins and checks a configuration, and looks at the files that it names. It is frozen, its paths are absolute.
  * Throws ConfigError with every fault at once, each with its path and without its value.
  */
 export function loadConfig(sources: Sources): Config {
@@ -40,7 +42,8 @@ export function loadConfig(sources: Sources): Config {
   const defaults = absolutePaths(defaultPaths(), sources.file === null ? process.cwd() : dirname(resolve(sources.file)))
   const faults = strangers(sources.env)
   const config = check(merge(defaults, tree), faults)
-  if (config !== null) faults.push(...fileFaults(config, sources.env[MASTER_KEY] === undefined))
+  const checkFiles = sources.checkFiles !== false
+  if (config !== null && checkFiles) faults.push(...fileFaults(config, sources.env[MASTER_KEY] === undefined))
   if (config === null || faults.length > 0) throw new ConfigError(faults)
   return freeze(config)
 }

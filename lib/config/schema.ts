@@ -194,7 +194,7 @@ export const SETTINGS: readonly Setting[] = settingsOf(z.toJSONSchema(configSche
 
 /** What z.toJSONSchema writes of a type, as far as it is read here. */
 interface Node {
-  readonly type?: string
+  readonly type?: string | readonly string[]
   readonly properties?: Readonly<Record<string, Node>>
   readonly anyOf?: readonly Node[]
   readonly items?: Node
@@ -235,6 +235,7 @@ function typeOf(node: Node): string {
   if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ')
   if (node.type === 'array') return `list of ${node.items === undefined ? 'values' : typeOf(node.items)}s`
   if (node.type === 'object') return 'group'
+  if (typeof node.type === 'object') return node.type.join(' or ')
   return node.path === true ? 'path' : (node.type ?? 'value')
 }
 

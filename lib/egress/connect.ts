@@ -63,7 +63,8 @@ export class Connector {
    */
   open(peer: Peer, key: PeerKey, addresses: readonly LookupAddress[], opener: Opener): void {
     const { localAddress, connectTimeoutMs } = this.#options
-    const usable = localAddress === null ? addresses : addresses.filter(({ address }) => isIPv4(address) === isIPv4(localAddress))
+    const usable =
+      localAddress === null ? addresses : addresses.filter(({ address }) => isIPv4(address) === isIPv4(localAddress))
     if (usable.length === 0) {
       opener.openFailed(unreachable('no address of the family of egress.localAddress'))
       return
@@ -124,7 +125,10 @@ export class Connector {
       opener.openFailed(error)
     }
     this.#opening.add(fail)
-    const late = setTimeout(() => fail(unreachable(connected ? 'no TLS handshake in time' : 'no connection in time')), timeoutMs)
+    const late = setTimeout(
+      () => fail(unreachable(connected ? 'no TLS handshake in time' : 'no connection in time')),
+      timeoutMs
+    )
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (settled) opener.onError(error)
       else fail(connected || isTlsFault(error) ? tlsFailed(error.code) : unreachable(error.code ?? 'unknown'))
@@ -174,7 +178,10 @@ export class Connector {
       })
     } catch (thrown) {
       const message = `The TLS material cannot be used (${codeOf(thrown)})`
-      throw new SluiceError('ERR_INPUT', message, { names: ['clientCertificate'], fields: { clientCertificate: [message] } })
+      throw new SluiceError('ERR_INPUT', message, {
+        names: ['clientCertificate'],
+        fields: { clientCertificate: [message] }
+      })
     }
     this.#contexts.set(identity.digest, context)
     return context

@@ -162,7 +162,8 @@ export class Connection implements Carrier, ResponseSink {
   body(chunk: Buffer, start: number, end: number): void {
     const exchange = this.#exchange
     if (exchange === null) return
-    if (!exchange.handler.body(this.#ownedPiece(chunk, start, end)) && this.#exchange === exchange) this.setReading(false)
+    if (!exchange.handler.body(this.#ownedPiece(chunk, start, end)) && this.#exchange === exchange)
+      this.setReading(false)
   }
 
   end(rawTrailers: string[]): void {
@@ -282,7 +283,8 @@ export class Connection implements Carrier, ResponseSink {
     if (exchange === null) return
     if (isTlsFault(why)) {
       // Before a first answer such an alert can only end the handshake: no request was read.
-      const unread = !this.isReused && exchange.message.streaming === 'none' && isCertificateAlert(why) && !exchange.retried
+      const unread =
+        !this.isReused && exchange.message.streaming === 'none' && isCertificateAlert(why) && !exchange.retried
       const message = `The destination refused the TLS connection (${why})`
       this.#failWith(new SluiceError('ERR_DESTINATION_TLS', message), unread ? 'no' : undefined)
       return

@@ -183,7 +183,9 @@ export class Egress {
     const isRelaxed = relaxed.includes(`${peer.host}:${peer.port}`)
     if (!isRelaxed && !allowsHost(peer.host)) throw forbidden('its host is not allowed')
     if (!isRelaxed && !ports.includes(peer.port)) {
-      throw new SluiceError('ERR_DESTINATION_URL', 'The destination URL names a port that is not allowed', { forwarded: 'no' })
+      throw new SluiceError('ERR_DESTINATION_URL', 'The destination URL names a port that is not allowed', {
+        forwarded: 'no'
+      })
     }
     const resolved = this.#resolver.resolve(peer.host)
     if (resolved instanceof Promise) return resolved.then((addresses) => this.#checked(peer, addresses, isRelaxed))

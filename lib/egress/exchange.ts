@@ -118,7 +118,8 @@ export class Exchange {
    */
   write(chunk: Uint8Array): boolean {
     if (this.#stage === DONE || chunk.length === 0) return true
-    if (this.message.streaming === 'none' || this.#stage === SENT || this.#earlyTrailers !== null) unreachable('write behind the end')
+    if (this.message.streaming === 'none' || this.#stage === SENT || this.#earlyTrailers !== null)
+      unreachable('write behind the end')
     if (this.message.streaming === 'length') {
       this.#lengthLeft -= chunk.length
       if (this.#lengthLeft < 0) {

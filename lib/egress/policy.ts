@@ -53,7 +53,8 @@ export class AddressPolicy {
 
   #passes(address: Address): boolean {
     for (const guarded of GUARDED) {
-      if (covers(guarded, address)) return this.#allowed.some((cidr) => isWithin(cidr, guarded) && covers(cidr, address))
+      if (covers(guarded, address))
+        return this.#allowed.some((cidr) => isWithin(cidr, guarded) && covers(cidr, address))
     }
     for (const carrier of CARRIERS) {
       if (!covers(carrier.block, address)) continue
@@ -139,9 +140,15 @@ const CARRIERS: readonly { readonly block: Cidr; readonly inner: (address: Addre
 ]
 
 /** What `allowPrivateNetworks: true` lets pass. */
-const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '127.0.0.0/8', '100.64.0.0/10', '::1', 'fc00::/7'].map(
-  cidr
-)
+const PRIVATE = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '127.0.0.0/8',
+  '100.64.0.0/10',
+  '::1',
+  'fc00::/7'
+].map(cidr)
 
 /** IANA's special-purpose registries of both families, beside what GUARDED and CARRIERS hold. */
 const SPECIAL = [

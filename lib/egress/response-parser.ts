@@ -184,7 +184,8 @@ export class ResponseParser {
   /** Tells the sink of a head. False: it was a 1xx, or the head is refused. */
   #tellHead(bytes: Buffer, from: number, fields: number, bodyAt: number, available: number): boolean {
     const version11 = bytes[from + 7] === ONE
-    const status = ((bytes[from + 9] ?? 0) - ZERO) * 100 + ((bytes[from + 10] ?? 0) - ZERO) * 10 + (bytes[from + 11] ?? 0) - ZERO
+    const status =
+      ((bytes[from + 9] ?? 0) - ZERO) * 100 + ((bytes[from + 10] ?? 0) - ZERO) * 10 + (bytes[from + 11] ?? 0) - ZERO
     const text = bytes.toString('latin1', from, bodyAt)
     this.#length = NO_LENGTH
     this.#chunked = false
@@ -208,7 +209,8 @@ export class ResponseParser {
     } else {
       this.#state = length === 0 ? DONE : LENGTH
     }
-    if ((this.#state === DONE || this.#state === LENGTH) && available > length) return this.#refuse('bytes after the end')
+    if ((this.#state === DONE || this.#state === LENGTH) && available > length)
+      return this.#refuse('bytes after the end')
     if (this.#state === LENGTH) this.#left = length
     this.reusable = !this.#close && !doubtful && !this.#connectionBound && this.#state !== UNTIL_CLOSE
     this.headed = true
@@ -341,7 +343,8 @@ export class ResponseParser {
     if (minor !== ONE && minor !== ZERO) return this.#malformed('unsupported version')
     if (bytes[at + 1] !== SPACE) return this.#malformed('malformed status line')
     const hundreds = (bytes[at + 2] as number) - ZERO
-    if (hundreds < 1 || hundreds > 9 || !isDigit(bytes[at + 3]) || !isDigit(bytes[at + 4])) return this.#malformed('malformed status code')
+    if (hundreds < 1 || hundreds > 9 || !isDigit(bytes[at + 3]) || !isDigit(bytes[at + 4]))
+      return this.#malformed('malformed status code')
     at += 5
     // NOTE: the space behind the code is required by RFC 9112 section 4, and many servers without a reason leave it out.
     if (bytes[at] === SPACE) {
@@ -369,7 +372,8 @@ export class ResponseParser {
     let count = 0
     fieldCount = 0
     for (;;) {
-      if (at + 1 >= to) return at < to && bytes[at] !== CR && !isToken(bytes[at]) ? this.#malformed('malformed field name') : INCOMPLETE
+      if (at + 1 >= to)
+        return at < to && bytes[at] !== CR && !isToken(bytes[at]) ? this.#malformed('malformed field name') : INCOMPLETE
       if (bytes[at] === CR) {
         if (bytes[at + 1] !== LF) return this.#malformed('bare CR')
         if (at + 2 - base > this.#limits.headBytes) return this.#malformed('section too large')
@@ -379,7 +383,8 @@ export class ResponseParser {
       const name = at
       while (at < to && ((CLASS[bytes[at] as number] as number) & TOKEN) !== 0) at++
       if (at >= to) return INCOMPLETE
-      if (bytes[at] !== COLON || at === name) return this.#malformed(isBlank(bytes[name]) ? 'obs-fold' : 'malformed field name')
+      if (bytes[at] !== COLON || at === name)
+        return this.#malformed(isBlank(bytes[name]) ? 'obs-fold' : 'malformed field name')
       const nameEnd = at++
       while (at < to && isBlank(bytes[at])) at++
       const value = at
@@ -565,7 +570,12 @@ function keepAliveMs(value: string): number {
   return seconds >= 0 ? seconds * 1000 : -1
 }
 
-export const DEFAULT_LIMITS: ResponseLimits = { headBytes: 65536, fields: 1000, extensionBytes: 16384, informational: 32 }
+export const DEFAULT_LIMITS: ResponseLimits = {
+  headBytes: 65536,
+  fields: 1000,
+  extensionBytes: 16384,
+  informational: 32
+}
 
 // States. Those below DONE await bytes.
 const HEAD = 0

@@ -67,9 +67,11 @@ export type LogLevel = Level | 'silent'
 /** Structured lines on standard output. */
 export class Log {
   readonly #pino: Logger
+  readonly #stream: DestinationStream
 
   /** @param stream Where lines go; standard output when left out. */
   constructor(level: LogLevel, stream: DestinationStream = fileDestination({ dest: 1, sync: false })) {
+    this.#stream = stream
     this.#pino = pino({ level, base: { pid: process.pid }, timestamp: stdTimeFunctions.isoTime }, stream)
   }
 
@@ -132,7 +134,8 @@ export class Log {
 
   /** Writes out what is still held, before the process ends. */
   flush(): void {
-    this.#pino.flush()
+    const { flushSync } = this.#stream as { flushSync?: () => void }
+    flushSync?.call(this.#stream)
   }
 }
 

@@ -39,7 +39,12 @@ t.test('sends a whole message in one write and hands back the response', async (
 
 t.test('reuses the connection after a response that was delimited without doubt', async (t) => {
   const destination = await newRawDestination(
-    answering(OK, 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n', 'HTTP/1.1 204 No Content\r\n\r\n', OK)
+    answering(
+      OK,
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+      'HTTP/1.1 204 No Content\r\n\r\n',
+      OK
+    )
   )
   t.teardown(() => destination.close())
   const egress = await newEgress({ port: destination.port })

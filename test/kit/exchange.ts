@@ -135,5 +135,16 @@ export async function exchangeOnce(egress: Egress, peer: Peer, message: Outgoing
   const exchange = egress.send(peer, message, listener)
   await listener.over
   const { status, reason, rawHeaders, length, text, rawTrailers, error, calls, informationalStatus } = listener
-  return { status, reason, rawHeaders, length, body: text, rawTrailers, error, calls, informational: informationalStatus, exchange }
+  return {
+    status,
+    reason,
+    rawHeaders,
+    length,
+    body: text,
+    rawTrailers,
+    error,
+    calls,
+    informational: informationalStatus,
+    exchange
+  }
 }

@@ -33,17 +33,20 @@ export async function newRawDestination(
 ): Promise<RawDestination> {
   const { server: pair } = await certificates()
   const connections: RawConnection[] = []
-  const server = tls.createServer({ cert: pair.cert, key: pair.key, ALPNProtocols: ['http/1.1'], ...options }, (socket) => {
-    const connection: RawConnection = { socket, number: connections.length + 1, received: '' }
-    connections.push(connection)
-    socket.on('error', () => {})
-    socket.on('data', (bytes) => {
-      const piece = bytes.toString('latin1')
-      connection.received += piece
-      onData(connection, piece)
-    })
-    onConnection(connection)
-  })
+  const server = tls.createServer(
+    { cert: pair.cert, key: pair.key, ALPNProtocols: ['http/1.1'], ...options },
+    (socket) => {
+      const connection: RawConnection = { socket, number: connections.length + 1, received: '' }
+      connections.push(connection)
+      socket.on('error', () => {})
+      socket.on('data', (bytes) => {
+        const piece = bytes.toString('latin1')
+        connection.received += piece
+        onData(connection, piece)
+      })
+      onConnection(connection)
+    }
+  )
   server.on('tlsClientError', () => {})
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -66,6 +66,7 @@ function isEntry(path: string): boolean {
     path.endsWith('.test.ts') ||
     path === 'test/kit/run.ts' ||
     path === 'test/kit/reporter.ts' ||
+    path === 'test/kit/readme.ts' ||
     path === 'bench/run.ts' ||
     /^bench\/(micro|e2e|compare)\/(.*\/)?[^_/][^/]*$/.test(path)
   )

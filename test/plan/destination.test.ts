@@ -1,6 +1,12 @@
 import t from 'tap'
 import { SluiceError } from '../../lib/errors.ts'
-import { hostMatches, joinTarget, normalizeHost, normalizeHostPattern, parseDestinationUrl } from '../../lib/plan/destination.ts'
+import {
+  hostMatches,
+  joinTarget,
+  normalizeHost,
+  normalizeHostPattern,
+  parseDestinationUrl
+} from '../../lib/plan/destination.ts'
 
 const codeOf = (run: () => unknown): string => {
   try {
@@ -31,7 +37,10 @@ t.test('reads a destination URL', async (t) => {
 
 t.test('an exempt destination may use any port', async (t) => {
   t.equal(parseDestinationUrl('https://localhost:9443', [443], ['localhost:9443']).port, 9443)
-  t.equal(codeOf(() => parseDestinationUrl('https://other:9443', [443], ['localhost:9443'])), 'ERR_DESTINATION_URL')
+  t.equal(
+    codeOf(() => parseDestinationUrl('https://other:9443', [443], ['localhost:9443'])),
+    'ERR_DESTINATION_URL'
+  )
 })
 
 t.test('refuses every other spelling', async (t) => {
@@ -134,12 +143,23 @@ t.test('refuses every other spelling', async (t) => {
     `https://example.com/${'a'.repeat(9000)}`
   ]
   for (const raw of refused) {
-    t.equal(codeOf(() => parseDestinationUrl(raw, [443])), 'ERR_DESTINATION_URL', JSON.stringify(raw)?.slice(0, 60))
+    t.equal(
+      codeOf(() => parseDestinationUrl(raw, [443])),
+      'ERR_DESTINATION_URL',
+      JSON.stringify(raw)?.slice(0, 60)
+    )
   }
 })
 
 t.test('what passes is what the URL parser would reach', async (t) => {
-  for (const raw of ['https://a.b', 'https://A.B./x', 'https://a_b.c:443/?q', 'https://1a.2b', 'https://bücher.de/', 'https://a.0xg']) {
+  for (const raw of [
+    'https://a.b',
+    'https://A.B./x',
+    'https://a_b.c:443/?q',
+    'https://1a.2b',
+    'https://bücher.de/',
+    'https://a.0xg'
+  ]) {
     const { host, port } = parseDestinationUrl(raw, [443])
     const url = new URL(raw)
     t.equal(host, url.hostname.replace(/\.$/, ''))
@@ -172,11 +192,38 @@ t.test('joins the inbound tail to the base', async (t) => {
 
 t.test('refuses a tail that could leave the base', async (t) => {
   const base = parseDestinationUrl('https://h.com/api', [443])
-  for (const tail of ['/..', '/../b', '/a/..', '/%2e%2e/b', '/%2E%2e', '/.%2E/', '/.', '/a/./b', '/%2e', '/a\\b', '\\', 'a', '/a#b', '/a?b#c', '/a b', '/é', '/a\r\nb', '/a?b\\c']) {
-    t.equal(codeOf(() => joinTarget(base, tail)), 'ERR_DESTINATION_URL', JSON.stringify(tail))
+  for (const tail of [
+    '/..',
+    '/../b',
+    '/a/..',
+    '/%2e%2e/b',
+    '/%2E%2e',
+    '/.%2E/',
+    '/.',
+    '/a/./b',
+    '/%2e',
+    '/a\\b',
+    '\\',
+    'a',
+    '/a#b',
+    '/a?b#c',
+    '/a b',
+    '/é',
+    '/a\r\nb',
+    '/a?b\\c'
+  ]) {
+    t.equal(
+      codeOf(() => joinTarget(base, tail)),
+      'ERR_DESTINATION_URL',
+      JSON.stringify(tail)
+    )
   }
   for (const tail of ['/...', '/..a', '/a..', '/%2e%2ea', '/a?..', '/a?/../b', '/%252e']) {
-    t.equal(codeOf(() => joinTarget(base, tail)), 'none', JSON.stringify(tail))
+    t.equal(
+      codeOf(() => joinTarget(base, tail)),
+      'none',
+      JSON.stringify(tail)
+    )
   }
 })
 
