@@ -1,0 +1,472 @@
+/** Hot: per chunk. Bench: bench/micro/scan/scanner.ts. */
+import { Candidate, lower, NEVER } from './_candidate.ts'
+import { Seeker } from './_seeker.ts'
+import {
+  CSV_BARE,
+  CSV_QUOTED,
+  ESCAPINGS,
+  escapingAround,
+  JSON_IN,
+  JSON_OUT,
+  PLACES,
+  type Stops,
+  stopsFor,
+  XML_TEXT
+} from './_states.ts'
+import {
+  AS_IS,
+  type Escaping,
+  INCOMPLETE,
+  INTRODUCERS,
+  JSON_ESCAPES,
+  readUnit,
+  UNIT_BYTES,
+  unescape
+} from './_units.ts'
+import { DEEPER, SHALLOWER, STATE, xmlStep } from './_xml.ts'
+import { PLACE_JSON_KEY, PLACE_JSON_STRING, PLACE_JSON_WHOLE, type Place } from './context.ts'
+import { ANGLE, CURLY } from './delimiters.ts'
+import { Hold } from './hold.ts'
+import { type ScanSink, Spot } from './spot.ts'
+
+export interface LaneOptions {
+  /** The state that it begins in (`_states.ts`). */
+  readonly state: number
+  /** Bit mask of the pairs to look for. */
+  readonly delimiters: number
+  /** The most bytes from opener to closer, both counted. */
+  readonly expressionBytes: number
+  readonly sink: ScanSink
+  /** Offset in the body of the lane's first byte. */
+  readonly base: number
+  /** For the spots: values must be ASCII. */
+  readonly ascii: boolean
+  /** For the spots. */
+  readonly boundaries: readonly string[]
+}
+
+/**
+ * Scans bytes of one context. Two gears: while no expression is open it skips to the next byte that could begin one,
+ * keeping only the state of the context right; from an opener on it looks at every byte that matters. Openers are never
+ * looked for twice: a second one inside an unclosed one restarts there, quoted or not, and the two pairs are followed
+ * side by side; the first to close wins. So each byte costs a bounded amount of work whatever the body.
+ */
+export class Lane extends Hold {
+  readonly #sink: ScanSink
+  readonly #stops: Stops
+  readonly #limit: number
+  readonly #ascii: boolean
+  readonly #boundaries: readonly string[]
+  readonly #hasCurly: boolean
+  readonly #hasAngle: boolean
+  readonly #curly = new Candidate(0x7d, false)
+  readonly #angle = new Candidate(0x3e, true)
+  readonly #seeker: Seeker
+  readonly #escaping: Escaping
+  /** The byte that begins every escape, or -1. */
+  readonly #introducer: number
+
+  #state: number
+  #depth = 0
+  /** The next byte to look at. */
+  #at = 0
+  /** Bytes before it are with the sink. */
+  #emitted = 0
+  /** Bytes before it belong to an escape whose effect on the state is known. */
+  #stepAt = 0
+  /** The opening quote of the JSON string. */
+  #quoteAt = NEVER
+  /** The byte before index 0. */
+  #previous = LF
+  #literals = 0
+
+  /** A closed expression that may be a whole JSON string: decided by what follows. Null: none. */
+  #pending: string | null = null
+  #pendingStart = NEVER
+  #pendingAngle = false
+  #aheadAt = NEVER
+
+  constructor(options: LaneOptions) {
+    super(options.base, options.expressionBytes + LOOK_AHEAD + 2 * UNIT_BYTES)
+    this.#sink = options.sink
+    this.#stops = stopsFor(options.delimiters)
+    this.#limit = options.expressionBytes
+    this.#ascii = options.ascii
+    this.#boundaries = options.boundaries
+    this.#hasCurly = (options.delimiters & CURLY) !== 0
+    this.#hasAngle = (options.delimiters & ANGLE) !== 0
+    this.#seeker = new Seeker(options.delimiters)
+    this.#state = options.state
+    this.#escaping = escapingAround(options.state)
+    this.#introducer = this.#escaping === AS_IS ? -1 : (INTRODUCERS[this.#escaping] as string).charCodeAt(0)
+  }
+
+  /** Openers that were left as literal text so far. */
+  get literalOpeners(): number {
+    return this.#literals
+  }
+
+  override end(last?: Buffer): void {
+    super.end(last)
+    if (this.#curly.active) this.#fail(this.#curly)
+    if (this.#angle.active) this.#fail(this.#angle)
+  }
+
+  protected override rebase(delta: number): void {
+    this.#curly.rebase(delta)
+    this.#angle.rebase(delta)
+    this.#at -= delta
+    this.#emitted -= delta
+    this.#stepAt = lower(this.#stepAt, delta)
+    this.#quoteAt = lower(this.#quoteAt, delta)
+    this.#pendingStart = lower(this.#pendingStart, delta)
+    this.#aheadAt = lower(this.#aheadAt, delta)
+  }
+
+  protected override run(buffer: Buffer, end: number, final: boolean): number {
+    const curly = this.#curly
+    const angle = this.#angle
+    const { open, closed } = this.#stops
+    let at = this.#at
+    this.#seeker.begin()
+    for (;;) {
+      if (this.#pending !== null) {
+        const next = this.#settle(buffer, at, end, final)
+        if (next === INCOMPLETE) break
+        at = next
+      }
+      let stop = end
+      if (curly.active || angle.active) {
+        if (curly.active && curly.start + this.#limit < stop) stop = curly.start + this.#limit
+        if (angle.active && angle.start + this.#limit < stop) stop = angle.start + this.#limit
+        const table = open[this.#state] as Uint8Array
+        while (at < stop && table[buffer[at] as number] === 0) at++
+      } else {
+        // An escape of which no expression wants the rest.
+        if (at < this.#stepAt) at = this.#stepAt
+        if (at < end && curly.halfEnd !== at && angle.halfEnd !== at) at = this.#skip(buffer, at, end, final)
+      }
+      if (at >= stop) {
+        if (this.#expire(at)) continue
+        break
+      }
+      const table = (curly.active || angle.active ? open : closed)[this.#state] as Uint8Array
+      if (table[buffer[at] as number] === 0) {
+        at++
+        continue
+      }
+      const next = this.#look(buffer, at, end, final)
+      if (next === INCOMPLETE) break
+      at = next
+    }
+    this.#at = at
+    const keep = final ? end : this.#keep(at)
+    this.#flush(buffer, keep)
+    if (keep > 0) this.#previous = buffer[keep - 1] as number
+    return keep
+  }
+
+  /** The fast gear. */
+  #skip(buffer: Buffer, from: number, end: number, final: boolean): number {
+    const state = this.#state
+    if (this.#escaping === AS_IS) return this.#seeker.text(buffer, from, end)
+    if (this.#escaping === JSON_ESCAPES) {
+      const seeker = this.#seeker
+      seeker.inString = state === JSON_IN
+      seeker.quoteAt = this.#quoteAt
+      const at = seeker.json(buffer, from, end, final)
+      this.#state = seeker.inString ? JSON_IN : JSON_OUT
+      this.#quoteAt = seeker.quoteAt
+      return at
+    }
+    const table = this.#stops.closed[state] as Uint8Array
+    let at = from
+    while (at < end && table[buffer[at] as number] === 0) at++
+    return at
+  }
+
+  /** Looks at one byte that may matter. Returns the next index, or INCOMPLETE when more bytes must come first. */
+  #look(buffer: Buffer, at: number, end: number, final: boolean): number {
+    const byte = buffer[at] as number
+    let character = byte
+    let length = 1
+    if (byte === this.#introducer) {
+      const read = readUnit(this.#escaping, buffer, at, end, final)
+      if (read === INCOMPLETE) return INCOMPLETE
+      character = read >> 4
+      length = read & 0xf
+    }
+    if (at >= this.#stepAt) this.#step(buffer, at, byte, character, length)
+    const curly = this.#curly
+    const angle = this.#angle
+    if (curly.active && at >= curly.next && this.#follow(curly, at, byte, character, length)) {
+      if (this.#close(buffer, curly, angle)) return curly.closerEnd
+    }
+    if (angle.active && at >= angle.next && this.#follow(angle, at, byte, character, length)) {
+      if (this.#close(buffer, angle, curly)) return angle.closerEnd
+    }
+    return at + 1
+  }
+
+  /** What the byte does to the state, and whether it makes an opener. */
+  #step(buffer: Buffer, at: number, byte: number, read: number, readLength: number): void {
+    const before = this.#state
+    const depth = this.#depth
+    const escapes = ESCAPINGS[before] !== AS_IS
+    const character = escapes ? read : byte
+    let length = escapes ? readLength : 1
+    if (before === JSON_IN) {
+      if (byte === QUOTE) this.#endString()
+      // NOTE: a backslash takes the next byte with it even where the two are no escape: `"\{{id}}"` must not let the
+      // backslash reach the value.
+      else if (byte === BACKSLASH && length === 1) length = 2
+    } else if (before === JSON_OUT) {
+      if (byte === QUOTE) {
+        this.#state = JSON_IN
+        this.#quoteAt = at
+      }
+    } else if (before >= XML_TEXT) {
+      if (length === 1) this.#stepXml(byte)
+    } else if (before === CSV_QUOTED) {
+      if (byte === QUOTE && length === 1) this.#state = CSV_BARE
+    } else if (before === CSV_BARE) {
+      if (byte === QUOTE && beginsField(at > 0 ? (buffer[at - 1] as number) : this.#previous)) this.#state = CSV_QUOTED
+    }
+    this.#stepAt = at + length
+    if (character === CURLY_OPENER && this.#hasCurly) this.#half(this.#curly, at, length, before, depth)
+    else if (character === ANGLE_OPENER && this.#hasAngle) this.#half(this.#angle, at, length, before, depth)
+  }
+
+  #stepXml(byte: number): void {
+    const next = xmlStep(this.#state, byte, this.#depth)
+    this.#state = next & STATE
+    if ((next & DEEPER) !== 0) this.#depth++
+    else if ((next & SHALLOWER) !== 0) this.#depth--
+  }
+
+  /** A JSON string ends: whatever was opened in it is literal. */
+  #endString(): void {
+    this.#state = JSON_OUT
+    if (this.#curly.active && this.#curly.state === JSON_IN) this.#fail(this.#curly)
+    if (this.#angle.active && this.#angle.state === JSON_IN) this.#fail(this.#angle)
+  }
+
+  /** An opener character stands at `at`. The second of two makes an opener; of a longer run the last two count. */
+  #half(candidate: Candidate, at: number, length: number, before: number, depth: number): void {
+    if (candidate.halfEnd === at) {
+      if (candidate.active && candidate.textStart !== at) this.#fail(candidate)
+      const start = candidate.halfFrom
+      const afterQuote = candidate.halfState === JSON_IN && this.#quoteAt === start - 1
+      candidate.open(start, at + length, candidate.halfState, candidate.halfDepth, afterQuote)
+    }
+    candidate.halfFrom = at
+    candidate.halfEnd = at + length
+    candidate.halfState = before
+    candidate.halfDepth = depth
+  }
+
+  /** One more character of an open expression. True when it closes. */
+  #follow(candidate: Candidate, at: number, byte: number, read: number, readLength: number): boolean {
+    let character = byte
+    let length = 1
+    if (byte === this.#introducer && ESCAPINGS[candidate.state] !== AS_IS) {
+      character = read
+      length = readLength
+      candidate.special = true
+    } else if (byte >= 0x80 || byte === PLUS) {
+      candidate.special = true
+      return false
+    }
+    const end = at + length
+    candidate.next = end
+    if (isControl(character)) {
+      this.#fail(candidate)
+    } else if (candidate.quote !== 0) {
+      if (candidate.escapedAt === at) return false
+      if (character === BACKSLASH) candidate.escapedAt = end
+      else if (character === candidate.quote) candidate.quote = 0
+    } else if (character === candidate.closer) {
+      if (candidate.closerEnd === at) {
+        candidate.closerEnd = end
+        return true
+      }
+      candidate.closerFrom = at
+      candidate.closerEnd = end
+    } else if (character === PIPE) {
+      candidate.piped = true
+    } else if (candidate.piped && (character === QUOTE || character === APOSTROPHE)) {
+      candidate.quote = character
+    }
+    return false
+  }
+
+  /** Both closers of `candidate` were seen. False when it is no expression after all. */
+  #close(buffer: Buffer, candidate: Candidate, other: Candidate): boolean {
+    const end = candidate.closerEnd
+    const source = end - candidate.start <= this.#limit ? this.#source(buffer, candidate) : null
+    if (source === null) {
+      this.#fail(candidate)
+      return false
+    }
+    candidate.active = false
+    if (other.active) {
+      // One that began before it now holds an expression; one that began within it is part of its text.
+      if (other.start < candidate.start) this.#fail(other)
+      other.active = false
+    }
+    candidate.halfEnd = NEVER
+    other.halfEnd = NEVER
+    const state = candidate.state
+    this.#state = state
+    this.#depth = candidate.depth
+    // To the markup around it a value is as good as a letter.
+    if (state >= XML_TEXT) this.#stepXml(LETTER)
+    this.#stepAt = end
+    if (candidate.afterQuote) {
+      this.#pending = source
+      this.#pendingStart = candidate.start
+      this.#pendingAngle = candidate.angle
+      this.#aheadAt = end + 1
+      return true
+    }
+    this.#quoteAt = NEVER
+    this.#emit(buffer, candidate.start, candidate.start, end, source, PLACES[state] as Place, candidate.angle)
+    return true
+  }
+
+  /** The text of a closed expression, or null when it cannot be one. */
+  #source(buffer: Buffer, candidate: Candidate): string | null {
+    const { textStart, closerFrom } = candidate
+    const source = candidate.special
+      ? unescape(ESCAPINGS[candidate.state] as Escaping, buffer, textStart, closerFrom)
+      : buffer.toString('latin1', textStart, closerFrom)
+    return source === null || (candidate.angle && !maySubject(source)) ? null : source
+  }
+
+  /**
+   * A closed expression right after the opening quote of a JSON string is the whole of it when the closing quote comes
+   * next; then the quotes go with it, unless the string is a key. Returns the next index, or INCOMPLETE.
+   */
+  #settle(buffer: Buffer, at: number, end: number, final: boolean): number {
+    const source = this.#pending as string
+    const start = this.#pendingStart
+    let place = PLACE_JSON_STRING
+    if (at >= end) {
+      if (!final) return INCOMPLETE
+    } else if (buffer[at] === QUOTE) {
+      const bound = at + 1 + LOOK_AHEAD
+      let ahead = this.#aheadAt
+      while (ahead < end && ahead < bound && isJsonSpace(buffer[ahead] as number)) ahead++
+      this.#aheadAt = ahead
+      if (ahead >= bound) place = PLACE_JSON_KEY
+      else if (ahead < end) place = buffer[ahead] === COLON ? PLACE_JSON_KEY : PLACE_JSON_WHOLE
+      else if (final) place = PLACE_JSON_WHOLE
+      else return INCOMPLETE
+    }
+    this.#pending = null
+    this.#quoteAt = NEVER
+    if (place === PLACE_JSON_WHOLE) {
+      this.#state = JSON_OUT
+      this.#stepAt = at + 1
+      this.#emit(buffer, start - 1, start, at + 1, source, place, this.#pendingAngle)
+      return at + 1
+    }
+    this.#emit(buffer, start, start, at, source, place, this.#pendingAngle)
+    return at
+  }
+
+  /** Hands on what stands before `from`, and the expression, which goes on to `end`. */
+  #emit(buffer: Buffer, from: number, start: number, end: number, source: string, place: Place, angle: boolean): void {
+    this.#flush(buffer, from)
+    this.#emitted = end
+    this.#sink.expression(new Spot(source, this.base + start, place, angle, this.#ascii, this.#boundaries))
+  }
+
+  #flush(buffer: Buffer, to: number): void {
+    if (to <= this.#emitted) return
+    const from = this.#emitted
+    this.#emitted = to
+    this.#sink.bytes(buffer, from, to)
+  }
+
+  #fail(candidate: Candidate): void {
+    candidate.active = false
+    this.#literals++
+  }
+
+  /** Gives up what has not closed within the limit. */
+  #expire(at: number): boolean {
+    const curly = this.#curly.active && at - this.#curly.start >= this.#limit
+    const angle = this.#angle.active && at - this.#angle.start >= this.#limit
+    if (curly) this.#fail(this.#curly)
+    if (angle) this.#fail(this.#angle)
+    return curly || angle
+  }
+
+  /** The first byte that must not be let go of. */
+  #keep(at: number): number {
+    let keep = at
+    if (this.#pending !== null) keep = this.#pendingStart
+    keep = keepOf(this.#curly, at, keep)
+    keep = keepOf(this.#angle, at, keep)
+    return this.#quoteAt === keep - 1 ? keep - 1 : keep
+  }
+}
+
+function keepOf(candidate: Candidate, at: number, keep: number): number {
+  if (candidate.active && candidate.start < keep) return candidate.start
+  return candidate.halfEnd === at && candidate.halfFrom < keep ? candidate.halfFrom : keep
+}
+
+/**
+ * May the subject be a token id, or one with a path into its data? For the pair `<< >>` alone: what is not is other
+ * text that happens to hold these characters. `<<>>` counts as an expression, a senseless one.
+ */
+function maySubject(source: string): boolean {
+  const bar = source.indexOf('|')
+  const subject = (bar < 0 ? source : source.slice(0, bar)).trim()
+  for (let at = 0; at < subject.length; at++) {
+    const character = subject.charCodeAt(at)
+    if (character === BRACKET && at > 0) return true
+    if (character < 0x80 && NOT_IN_IDS[character] === 1) return false
+  }
+  return true
+}
+
+function isControl(character: number): boolean {
+  return character < 0x20 ? character !== TAB && character !== LF && character !== CR : character === 0x7f
+}
+
+function isJsonSpace(byte: number): boolean {
+  return byte === SPACE || byte === TAB || byte === LF || byte === CR
+}
+
+function beginsField(previous: number): boolean {
+  return previous === COMMA || previous === SEMICOLON || previous === TAB || previous === LF || previous === CR
+}
+
+/** White space that may stand between a string and the colon that makes it a key. */
+const LOOK_AHEAD = 256
+
+const NOT_IN_IDS = ((): Uint8Array => {
+  const table = new Uint8Array(128).fill(1, 0, 0x20)
+  for (const character of '#/\\+?[]&=%<>{}^\x7f') table[character.charCodeAt(0)] = 1
+  return table
+})()
+
+const TAB = 0x09
+const LF = 0x0a
+const CR = 0x0d
+const SPACE = 0x20
+const QUOTE = 0x22
+const APOSTROPHE = 0x27
+const PLUS = 0x2b
+const COMMA = 0x2c
+const COLON = 0x3a
+const SEMICOLON = 0x3b
+const ANGLE_OPENER = 0x3c
+const LETTER = 0x41
+const BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const CURLY_OPENER = 0x7b
+const PIPE = 0x7c
