@@ -237,14 +237,14 @@ function inUtc(value: string): string | number {
   return Number.isNaN(time) ? value : time / 1000
 }
 
-/** Bounded, since the width of a conversion is written out. */
+/** Bounded, since the width of a conversion is written out. Shorthands that liquidjs lacks are spelled out. */
 function dateFormat(name: string): Parameter<string> {
   return {
     name,
     optional: false,
     read: (given) =>
       typeof given === 'string' && given.length <= DATE_FORMAT_CHARACTERS && !/%[^a-zA-Z%]*\d{3}/.test(given)
-        ? given
+        ? given.replace(/%(.)/g, (all, letter: string) => SHORTHANDS.get(letter) ?? all)
         : new Refusal(`must be a strftime format of at most ${DATE_FORMAT_CHARACTERS} characters with widths below 100`)
   }
 }
@@ -341,5 +341,13 @@ function orDefault(input: Value, _work: Work, value: Constant, allowFalse: Const
 
 /** Functions alone, by own name: a handler is never looked up along a prototype. */
 const HANDLERS: ReadonlyMap<string, unknown> = new Map(Object.entries(liquidFilters))
+const SHORTHANDS: ReadonlyMap<string, string> = new Map([
+  ['F', '%Y-%m-%d'],
+  ['T', '%H:%M:%S'],
+  ['R', '%H:%M'],
+  ['D', '%m/%d/%y'],
+  ['h', '%b'],
+  ['r', '%I:%M:%S %p']
+])
 const DATE_FORMAT_CHARACTERS = 200
 const ZONE = /(?:Z|GMT|UTC|[+-]\d{2}:?\d{2}|\b[ECMP][SD]T)\s*$|^\s*(?:now|today)\s*$/i
