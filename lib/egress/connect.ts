@@ -85,7 +85,6 @@ export class Connector {
       autoSelectFamily: true,
       autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
       ...(localAddress === null ? {} : { localAddress }),
-      noDelay: true,
       ALPNProtocols: ['http/1.1'],
       secureContext: context,
       ...(offered === undefined ? {} : { session: offered.session }),
@@ -136,6 +135,8 @@ export class Connector {
     socket.on('close', () => fail(connected ? tlsFailed('closed') : unreachable('closed')))
     socket.on('connect', () => {
       connected = true
+      // NOTE: tls.connect drops the option `noDelay`; with Nagle's algorithm a second small write waits 40 ms.
+      socket.setNoDelay(true)
     })
     socket.on('session', (session: Buffer) => {
       if (certificate === undefined) early = session

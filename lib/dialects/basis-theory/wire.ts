@@ -14,9 +14,13 @@ export function apiErrorBody(error: SluiceError): string {
   })
 }
 
-/** The JSON text of a proxy error. A missing and a wrong key give the same text, as the vendor's proxy does. */
-export function proxyErrorBody(error: SluiceError): string {
-  const { code, status, offset } = error
+/**
+ * The JSON text of a proxy error. A missing and a wrong key give the same text, as the vendor's proxy does.
+ *
+ * @param status What is answered: another one than the code's own once bytes have left
+ */
+export function proxyErrorBody(error: SluiceError, status = error.status): string {
+  const { code, offset } = error
   return JSON.stringify({
     proxy_error: {
       errors: error.fields ?? {},

@@ -1,0 +1,380 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Config } from './config/schema.ts'
+import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
+import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
+import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
+import { apiErrorBody, proxyErrorBody } from './dialects/basis-theory/wire.ts'
+import { Egress } from './egress/egress.ts'
+import { cacheCounts } from './expr/cache.ts'
+import { asSluiceError, SluiceError } from './errors.ts'
+import type { Client } from './listen/client.ts'
+import { equalsIgnoringCase, onlyField } from './listen/head.ts'
+import { type EngineHandler, nodeEngine } from './listen/node-engine.ts'
+import { Router } from './listen/router.ts'
+import { ApiExchange, type ApiPorts, type ApiResult } from './listen/serve-api.ts'
+import type { Log } from './observe/log.ts'
+import { startAdmin } from './observe/admin.ts'
+import { METRICS_TYPE, Metrics, type MetricsSnapshot, type Readings } from './observe/metrics.ts'
+import { errorFields } from './plan/answer.ts'
+import { acceptableTraceId, delimitersOf } from './plan/controls.ts'
+import { hostMatches } from './plan/destination.ts'
+import { BufferBudget } from './proxy/buffer-budget.ts'
+import { Execution, type ExecutionParts } from './proxy/execute.ts'
+import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
+import type { Caller } from './vault/access.ts'
+import type { Vault } from './vault/vault.ts'
+
+/** A running Sluice. */
+export interface App {
+  readonly http: AddressInfo | null
+  readonly https: AddressInfo | null
+  readonly admin: AddressInfo | null
+  /** The metrics of this process, for the primary of several workers to add up. */
+  metrics(): Promise<MetricsSnapshot>
+  /** Takes a new configuration for requests from now on; `vault`, `workers` and addresses stay as they are. */
+  reload(config: Config): void
+  /** Stops accepting, finishes what runs within `listen.drainMs`, closes everything. */
+  close(): Promise<void>
+}
+
+export interface AppOptions {
+  readonly vault: Vault
+  readonly log: Log
+  readonly version: string
+  /** `host:port` of destinations that may have any port and address: the echo destination of `sluice dev`. */
+  readonly relaxed?: readonly string[]
+  /** False in a worker: the primary owns the admin listener. */
+  readonly withAdmin?: boolean
+}
+
+/**
+ * The only place where parts are made and joined. The vault is the caller's: it is opened before, and closed after.
+ *
+ * @throws ERR_CONFIG when a file does not read or a port is taken
+ */
+export async function startApp(config: Config, options: AppOptions): Promise<App> {
+  const app = new RunningApp(config, options)
+  await app.listen()
+  return app
+}
+
+class RunningApp implements App, EngineHandler {
+  http: AddressInfo | null = null
+  https: AddressInfo | null = null
+  admin: AddressInfo | null = null
+  readonly #options: AppOptions
+  readonly #vault: Vault
+  readonly #viaName = `sluice-${randomBytes(6).toString('hex')}`
+  readonly #metrics: Metrics
+  readonly #log: Log
+  readonly #router: Router
+  #config: Config
+  #egress: Egress
+  #buffers: BufferBudget
+  #proxy: ProxyPorts
+  #api: ApiPorts
+  #servers: Server[] = []
+  #closeAdmin: (() => Promise<void>) | null = null
+  #ready = false
+
+  constructor(config: Config, options: AppOptions) {
+    this.#config = config
+    this.#options = options
+    this.#vault = options.vault
+    this.#router = new Router(tokenRoutes(options.vault))
+    this.#log = options.log
+    this.#metrics = new Metrics(this.#readings(), options.version)
+    this.#buffers = new BufferBudget(config.limits.bufferedBytes)
+    this.#egress = this.#newEgress(config)
+    this.#proxy = this.#newProxyPorts(config)
+    this.#api = this.#newApiPorts(config)
+  }
+
+  async listen(): Promise<void> {
+    const { http, https } = this.#config.listen
+    if (http !== null) this.http = await this.#open(nodeEngine(this.#engineOptions(null), this), http)
+    if (https !== null) this.https = await this.#open(nodeEngine(this.#engineOptions(readTls(https.tls)), this), https)
+    if (this.#options.withAdmin !== false) {
+      const admin = await startAdmin({
+        ...this.#config.admin,
+        metrics: () => this.#metrics.text(),
+        metricsType: METRICS_TYPE,
+        ready: () => this.#ready,
+        done: (route, outcome) => this.#metrics.adminRequest(route, outcome)
+      })
+      this.admin = admin.address
+      this.#closeAdmin = () => admin.close()
+    }
+    this.#egress.listening = this.#ownAddresses()
+    this.#ready = true
+  }
+
+  // Every request.
+
+  request(client: Client): void {
+    this.#metrics.inFlight++
+    const { head } = client
+    if (this.#metrics.inFlight > this.#config.limits.inFlight) {
+      this.#refuse(client, new SluiceError('ERR_OVERLOAD', 'As many requests as limits.inFlight are under way'))
+    } else if (isProxyPath(head.path)) {
+      serveProxy(client, this.#proxy)
+    } else {
+      this.#serveApi(client)
+    }
+  }
+
+  refusal(error: SluiceError): { fields: readonly string[]; body: string } {
+    this.#metrics.error(error.code)
+    return { fields: errorFields(error, null), body: proxyErrorBody(error, error.status) }
+  }
+
+  #serveApi(client: Client): void {
+    const traceId = traceIdOf(client)
+    const match = this.#router.find(client.head.method, client.head.path)
+    if (match !== null && 'route' in match) {
+      new ApiExchange(client, match.route, match.params, traceId, this.#api).start()
+      return
+    }
+    const error =
+      match === null
+        ? new SluiceError('ERR_NOT_FOUND', 'There is nothing at this path')
+        : new SluiceError('ERR_METHOD', `${client.head.method} is not allowed here`)
+    const { fields, body } = this.#api.failure(error, traceId)
+    const allowed = match === null ? fields : [...fields, 'Allow', match.methods.join(', ')]
+    client.answer(error.status, allowed, body)
+    this.#over({ ...blank(client, traceId), dialect: 'admin', route: 'none', status: error.status, code: error.code })
+  }
+
+  /** Answers a request for the proxy that got no plan. */
+  #refuse(client: Client, error: SluiceError, traceId = traceIdOf(client), caller: Caller | null = null): void {
+    if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
+    error.forwarded = 'no'
+    const answer = basisTheoryVoice.failure(error, error.status, traceId, 0)
+    client.answer(error.status, answer.fields, answer.body)
+    this.#over({
+      ...blank(client, traceId),
+      dialect: 'basis_theory',
+      route: PROXY_ROUTE,
+      status: error.status,
+      code: error.code,
+      outcome: outcomeOf(error),
+      tenant: caller?.tenant ?? null,
+      application: caller?.application ?? null
+    })
+  }
+
+  #over(record: RequestRecord): void {
+    this.#metrics.inFlight--
+    this.#metrics.done(record)
+    this.#log.request(record)
+  }
+
+  // The parts, made anew for each configuration.
+
+  reload(config: Config): void {
+    const before = this.#egress
+    this.#config = config
+    this.#buffers = new BufferBudget(config.limits.bufferedBytes)
+    this.#egress = this.#newEgress(config)
+    this.#egress.listening = this.#ownAddresses()
+    this.#proxy = this.#newProxyPorts(config)
+    this.#api = this.#newApiPorts(config)
+    before.drain()
+    const { https } = config.listen
+    const server = this.#servers.at(-1)
+    if (https !== null && this.https !== null && server !== undefined) {
+      ;(server as HttpsServer).setSecureContext({ ...readTls(https.tls), minVersion: 'TLSv1.2' })
+    }
+  }
+
+  #newEgress(config: Config): Egress {
+    return new Egress({
+      ...config.egress,
+      ca: config.egress.ca.map((file) => readText(file, 'egress.ca')),
+      allowsHost: (host) => config.egress.hosts.some((pattern) => hostMatches(pattern, host)),
+      relaxed: this.#options.relaxed ?? []
+    })
+  }
+
+  #newProxyPorts(config: Config): ProxyPorts {
+    const { egress, limits, template } = config
+    const parts: ExecutionParts = {
+      vault: this.#vault,
+      egress: this.#egress,
+      buffers: this.#buffers,
+      voice: basisTheoryVoice,
+      done: (record) => this.#over(record),
+      bug: (thrown, traceId) => this.#log.bug(thrown, traceId)
+    }
+    return {
+      settings: {
+        ports: egress.ports,
+        exemptOrigins: this.#options.relaxed ?? [],
+        delimiters: template.delimiters.reduce((mask, pair) => mask | delimitersOf(pair, 0), 0),
+        viaName: this.#viaName
+      },
+      limits,
+      deadlines: egress,
+      looksLikeOurs: (key) => this.#vault.looksLikeOurs(key),
+      authenticate: (key, memo) => this.#vault.authenticate(key, memo),
+      newTraceId: randomUUID,
+      refuse: (client, error, traceId, caller) => this.#refuse(client, error, traceId, caller),
+      execute: (client, plan, caller) => new Execution(client, plan, caller, parts).start()
+    }
+  }
+
+  #newApiPorts(config: Config): ApiPorts {
+    return {
+      apiBodyBytes: config.limits.apiBodyBytes,
+      authenticate: (client) => {
+        const key = onlyField(client.head.fields, 'bt-api-key') ?? onlyField(client.head.fields, 'x-api-key')
+        if (key === undefined) throw new SluiceError('ERR_AUTH_MISSING', 'The BT-API-KEY header is required')
+        return this.#vault.authenticate(key, client.memo)
+      },
+      failure: (error, traceId) => {
+        if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
+        return { fields: errorFields(error, traceId), body: apiErrorBody(error) }
+      },
+      done: (client, result) => this.#over(recordOf(client, result))
+    }
+  }
+
+  // What is counted elsewhere.
+
+  #readings(): Readings {
+    return {
+      bufferedBytes: () => this.#buffers.heldBytes,
+      expressionCache: () => cacheCounts,
+      egress: () => {
+        const { idle, busy, counters } = this.#egress
+        return { idle, busy, connects: Object.fromEntries(counters.connects), resumed: counters.resumed }
+      },
+      auditRecords: () => this.#vault.counters.auditRecords
+    }
+  }
+
+  metrics(): Promise<MetricsSnapshot> {
+    return this.#metrics.snapshot()
+  }
+
+  // Sockets.
+
+  #engineOptions(tls: { cert: string; key: string } | null) {
+    const { headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs } = this.#config.listen
+    return { tls, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs }
+  }
+
+  async #open(server: Server, at: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (fault: NodeJS.ErrnoException) => {
+        reject(
+          new SluiceError('ERR_CONFIG', `Cannot listen on ${at.host}:${at.port}: ${fault.code ?? 'unknown fault'}`)
+        )
+      })
+      server.listen(at.port, at.host, resolve)
+    })
+    this.#servers.push(server)
+    return server.address() as AddressInfo
+  }
+
+  #ownAddresses(): { host: string; port: number }[] {
+    const own: { host: string; port: number }[] = []
+    for (const bound of [this.http, this.https, this.admin]) {
+      if (bound !== null) own.push({ host: bound.address, port: bound.port })
+    }
+    return own
+  }
+
+  async close(): Promise<void> {
+    this.#ready = false
+    const closed = this.#servers.map(
+      (server) =>
+        new Promise<void>((resolve) => {
+          server.close(() => resolve())
+          server.closeIdleConnections()
+        })
+    )
+    this.#egress.drain()
+    const idle = setInterval(() => {
+      for (const server of this.#servers) server.closeIdleConnections()
+    }, 50)
+    const deadline = setTimeout(() => {
+      for (const server of this.#servers) server.closeAllConnections()
+    }, this.#config.listen.drainMs)
+    await Promise.all(closed)
+    clearInterval(idle)
+    clearTimeout(deadline)
+    this.#egress.destroy()
+    await this.#closeAdmin?.()
+  }
+}
+
+function readTls(tls: { readonly cert: string; readonly key: string }): { cert: string; key: string } {
+  return { cert: readText(tls.cert, 'listen.https.tls.cert'), key: readText(tls.key, 'listen.https.tls.key') }
+}
+
+function readText(file: string, setting: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (fault) {
+    throw new SluiceError('ERR_CONFIG', `${setting}: cannot read the file`, { cause: asSluiceError(fault) })
+  }
+}
+
+function traceIdOf(client: Client): string {
+  const { fields } = client.head
+  for (let at = 0; at < fields.length; at += 2) {
+    if (equalsIgnoringCase(fields[at] as string, 'bt-trace-id')) {
+      return acceptableTraceId(fields[at + 1]) ?? randomUUID()
+    }
+  }
+  return randomUUID()
+}
+
+/** A record of a request of which little is known. */
+function blank(client: Client, traceId: string): RequestRecord {
+  return {
+    dialect: 'basis_theory',
+    route: 'none',
+    method: client.head.method,
+    status: 0,
+    outcome: 'client_error',
+    code: null,
+    traceId,
+    tenant: null,
+    application: null,
+    destination: null,
+    destinationStatus: 0,
+    mode: null,
+    tokens: 0,
+    replaced: 0,
+    literal: 0,
+    requestBytes: 0,
+    responseBytes: 0,
+    plannedMs: Number.NaN,
+    bodyMs: Number.NaN,
+    connectedMs: Number.NaN,
+    firstByteMs: Number.NaN,
+    doneMs: performance.now() - client.acceptedAt,
+    waitedMs: Number.NaN
+  }
+}
+
+function recordOf(client: Client, result: ApiResult): RequestRecord {
+  const { error, caller } = result
+  return {
+    ...blank(client, result.traceId),
+    route: result.route,
+    status: result.status,
+    outcome: error === null ? 'ok' : outcomeOf(error),
+    code: error?.code ?? null,
+    tenant: caller?.tenant ?? null,
+    application: caller?.application ?? null,
+    requestBytes: result.requestBytes,
+    responseBytes: result.responseBytes
+  }
+}

@@ -1,0 +1,122 @@
+import { SluiceError } from '../errors.ts'
+
+/** The head of a request, validated once; everything behind `listen` relies on it. */
+export interface RequestHead {
+  readonly method: string
+  /** Origin-form, as received: begins with `/`. RFC 9112, 3.2.1. */
+  readonly target: string
+  /** The target up to `?`. */
+  readonly path: string
+  /** The target from `?` on, or ''. */
+  readonly query: string
+  /** Flat, as received: name, value, name, value … Values hold no CR, LF or NUL. */
+  readonly fields: readonly string[]
+  /** Exact bytes of the body; 0 without one; -1 when it is chunked. */
+  readonly bodyBytes: number
+  readonly expectsContinue: boolean
+}
+
+/**
+ * Checks what an HTTP parser lets through and this proxy must not: a target that is not a path, a second Host, any
+ * coding but chunked, chunked in HTTP/1.0, a length that is no safe integer. Throws ERR_HTTP_SYNTAX.
+ *
+ * @param minor 0 for HTTP/1.0, else 1
+ */
+export function readHead(method: string, rawTarget: string, fields: readonly string[], minor: number): RequestHead {
+  const target = rawTarget.charCodeAt(0) === SLASH ? rawTarget : originForm(rawTarget)
+  let hosts = 0
+  let length = -1
+  let chunked = false
+  let expectsContinue = false
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string
+    switch (name.length) {
+      case 4:
+        if (equalsIgnoringCase(name, 'host')) hosts++
+        break
+      case 6:
+        if (equalsIgnoringCase(name, 'expect')) expectsContinue = true
+        break
+      case 14:
+        if (equalsIgnoringCase(name, 'content-length')) {
+          if (length >= 0) throw malformed('Content-Length is there twice')
+          length = exactLength(fields[at + 1] as string)
+        }
+        break
+      case 17:
+        if (equalsIgnoringCase(name, 'transfer-encoding')) {
+          if (chunked) throw malformed('Transfer-Encoding is there twice')
+          if (!equalsIgnoringCase(fields[at + 1] as string, 'chunked')) {
+            throw malformed('Transfer-Encoding may only be chunked')
+          }
+          if (minor === 0) throw malformed('Transfer-Encoding does not exist in HTTP/1.0')
+          chunked = true
+        }
+        break
+    }
+  }
+  if (hosts > 1) throw malformed('Host is there twice')
+  if (hosts === 0 && minor > 0) throw malformed('Host is missing')
+  if (chunked && length >= 0) throw malformed('Content-Length and Transfer-Encoding exclude each other')
+  const question = target.indexOf('?')
+  return {
+    method,
+    target,
+    path: question < 0 ? target : target.slice(0, question),
+    query: question < 0 ? '' : target.slice(question),
+    fields,
+    bodyBytes: chunked ? -1 : length < 0 ? 0 : length,
+    expectsContinue
+  }
+}
+
+/**
+ * The value of a field that may stand once; `undefined` when it is not there.
+ *
+ * @param name lower case
+ * @throws ERR_HTTP_SYNTAX when it is there twice
+ */
+export function onlyField(fields: readonly string[], name: string): string | undefined {
+  let value: string | undefined
+  for (let at = 0; at < fields.length; at += 2) {
+    const candidate = fields[at] as string
+    if (candidate.length === name.length && equalsIgnoringCase(candidate, name)) {
+      if (value !== undefined) throw malformed(`${name} is there twice`)
+      value = fields[at + 1] as string
+    }
+  }
+  return value
+}
+
+/** Compares ASCII text with a lower-case constant of the same length. */
+export function equalsIgnoringCase(text: string, lower: string): boolean {
+  if (text.length !== lower.length) return false
+  for (let at = 0; at < text.length; at++) {
+    let code = text.charCodeAt(at)
+    if (code >= UPPER_A && code <= UPPER_Z) code |= 0x20
+    if (code !== lower.charCodeAt(at)) return false
+  }
+  return true
+}
+
+/** RFC 9112, 3.2.2: a server takes absolute-form too. */
+function originForm(target: string): string {
+  const scheme = /^https?:\/\/[^/?#]*/i.exec(target)
+  if (scheme === null) throw malformed('The request target is no path')
+  const rest = target.slice(scheme[0].length)
+  return rest.charCodeAt(0) === SLASH ? rest : `/${rest}`
+}
+
+function exactLength(text: string): number {
+  const length = Number(text)
+  if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(length)) throw malformed('Content-Length is no length')
+  return length
+}
+
+function malformed(what: string): SluiceError {
+  return new SluiceError('ERR_HTTP_SYNTAX', what)
+}
+
+const SLASH = 0x2f
+const UPPER_A = 0x41
+const UPPER_Z = 0x5a

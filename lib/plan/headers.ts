@@ -1,0 +1,124 @@
+import { SluiceError } from '../errors.ts'
+
+/*
+ * Which header fields go on, in both directions. Hot: per field. A field is known by its lower-case name; everything
+ * that is not known goes on unchanged.
+ */
+
+/** What a field of a request means to the proxy. */
+export const FIELD_FORWARD = 0
+/** Hop-by-hop, or rewritten by us: never goes on. RFC 9110, 7.6.1. */
+export const FIELD_DROP = 1
+/** Read by a dialect or by Sluice itself; never goes on. */
+export const FIELD_CONTROL = 2
+export const FIELD_CONTENT_TYPE = 3
+export const FIELD_CONTENT_ENCODING = 4
+export const FIELD_CONNECTION = 5
+export const FIELD_VIA = 6
+export const FIELD_ACCEPT_ENCODING = 7
+/** A name outside letters, digits, `-` and `_`: dropped without a word, as Basis Theory does. */
+export const FIELD_UNKNOWN_NAME = 8
+
+/** @param lower the field's name in lower case */
+export function requestField(lower: string): number {
+  const known = REQUEST_FIELDS.get(lower)
+  if (known !== undefined) return known
+  if (isControl(lower)) return FIELD_CONTROL
+  return isPlainName(lower) ? FIELD_FORWARD : FIELD_UNKNOWN_NAME
+}
+
+/** Does this field of a destination's response go back to the client? `lower` is its name in lower case. */
+export function responseFieldPasses(lower: string): boolean {
+  return !RESPONSE_DROPS.has(lower) && !lower.startsWith('bt-') && !lower.startsWith('sluice-')
+}
+
+/**
+ * The names that a Connection field lists, lower case, beside its own keywords; null when there are none.
+ * RFC 9110, 7.6.1.
+ */
+export function connectionListed(value: string): ReadonlySet<string> | null {
+  const lower = value.toLowerCase()
+  if (lower === 'keep-alive' || lower === 'close') return null
+  const names = new Set<string>()
+  for (const part of lower.split(',')) {
+    const name = part.trim()
+    if (name !== '' && name !== 'keep-alive' && name !== 'close') names.add(name)
+  }
+  return names.size === 0 ? null : names
+}
+
+/**
+ * A field line for the outgoing head. The value may hold no CR, LF or NUL and nothing beyond latin1: the head is
+ * written as latin1, and a character above it would lose its high byte.
+ */
+export function fieldLine(name: string, value: string): string {
+  return `${name}: ${value}\r\n`
+}
+
+/** Throws ERR_HTTP_SYNTAX for a value that could end a field line. */
+export function checkFieldValue(name: string, value: string): string {
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at)
+    if (code === 0x0d || code === 0x0a || code === 0 || code > 0xff) {
+      throw new SluiceError('ERR_HTTP_SYNTAX', `The value for ${name} holds a character that a header cannot`)
+    }
+  }
+  return value
+}
+
+/** The `bt-`, `x-fp-` and `sluice-` families. */
+function isControl(lower: string): boolean {
+  switch (lower.charCodeAt(0)) {
+    case 0x62:
+      return lower.startsWith('bt-')
+    case 0x78:
+      return lower.startsWith('x-fp-')
+    case 0x73:
+      return lower.startsWith('sluice-')
+    default:
+      return false
+  }
+}
+
+function isPlainName(name: string): boolean {
+  for (let at = 0; at < name.length; at++) {
+    const code = name.charCodeAt(at)
+    const plain = (code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39) || code === 0x2d || code === 0x5f
+    if (!plain) return false
+  }
+  return name.length > 0
+}
+
+const REQUEST_FIELDS: ReadonlyMap<string, number> = new Map([
+  ['accept-encoding', FIELD_ACCEPT_ENCODING],
+  ['connection', FIELD_CONNECTION],
+  ['content-encoding', FIELD_CONTENT_ENCODING],
+  ['content-length', FIELD_DROP],
+  ['content-type', FIELD_CONTENT_TYPE],
+  ['expect', FIELD_DROP],
+  ['host', FIELD_DROP],
+  ['http2-settings', FIELD_DROP],
+  ['keep-alive', FIELD_DROP],
+  ['proxy-authenticate', FIELD_DROP],
+  ['proxy-authorization', FIELD_DROP],
+  ['proxy-connection', FIELD_DROP],
+  ['te', FIELD_DROP],
+  ['trailer', FIELD_DROP],
+  ['transfer-encoding', FIELD_DROP],
+  ['upgrade', FIELD_DROP],
+  ['via', FIELD_VIA],
+  ['accept', FIELD_FORWARD],
+  ['authorization', FIELD_FORWARD],
+  ['user-agent', FIELD_FORWARD]
+])
+
+const RESPONSE_DROPS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade'
+])

@@ -1,0 +1,114 @@
+import { type BodyMode, type ContentCoding, chooseBodyMode, codingsOf } from './body-mode.ts'
+import { isReplayable } from './retry.ts'
+
+/*
+ * What is decided about a request before one byte of its body is read. A plan is frozen: whoever wants to know where
+ * a request goes and what is done to it reads one value.
+ */
+
+export type Grammar = 'liquid' | 'footprint'
+
+export interface Limits {
+  /** Distinct tokens in one request. */
+  readonly tokensPerRequest: number
+  /** Longest text between two delimiters, in bytes. */
+  readonly expressionBytes: number
+  /** Largest body that is held in whole, in bytes. */
+  readonly wholeBodyBytes: number
+  /** Bytes that one decoded body may have. */
+  readonly decodedBytes: number
+}
+
+export interface Deadlines {
+  readonly connectTimeoutMs: number
+  /** From the last request byte sent to the response's head. */
+  readonly timeoutMs: number
+  readonly bodyIdleTimeoutMs: number
+}
+
+/** Where a request goes, as destination bindings see it. */
+export interface DestinationName {
+  /** Lower case, IDNA-encoded, without a trailing dot. */
+  readonly host: string
+  readonly port: number
+  readonly method: string
+  /** Path of the final request target, without the query. */
+  readonly path: string
+}
+
+/** What a dialect read from a request; the input of `planRequest`. */
+export interface Intent<Peer = unknown> {
+  readonly dialect: 'basis_theory' | 'footprint'
+  /** The router's template, for metrics. */
+  readonly route: string
+  readonly grammar: Grammar
+  /** Bit mask of `scan/delimiters`; 0 = nothing is looked for. */
+  readonly delimiters: number
+  /** The caller named the pairs itself: then binary types are scanned too. */
+  readonly delimitersNamed: boolean
+  /** The caller's wish; `auto` unless it said otherwise. */
+  readonly bodyMode: 'auto' | 'whole' | 'stream'
+  /** The only subjects that may occur; null = any. */
+  readonly subjects: ReadonlySet<string> | null
+  readonly method: string
+  /** The final request target: path and query. */
+  readonly target: string
+  readonly destination: DestinationName
+  /** Who is connected to, as which client: `egress/peer.ts`. */
+  readonly peer: Peer
+  /** Field lines that go to the destination, each with CRLF, without Host, framing and Content-Encoding. */
+  readonly fieldLines: string
+  /** All values of Content-Type, in order. */
+  readonly contentTypes: readonly string[]
+  /** The value of Content-Encoding, or undefined. */
+  readonly contentEncoding: string | undefined
+  /** Exact bytes; 0 none; -1 unknown. */
+  readonly bodyBytes: number
+  /** The caller asked that the connection to the destination be closed after this exchange. */
+  readonly close: boolean
+  readonly idempotencyKey: boolean
+  readonly traceId: string
+  /** Why, in the caller's words, for the audit; null = none given. */
+  readonly reason: string | null
+}
+
+export interface Plan<Peer = unknown> extends Intent<Peer> {
+  /** The request line and all fields but framing and Content-Encoding, latin1, each line with CRLF. */
+  readonly head: string
+  readonly mode: BodyMode
+  /** Why that mode: a sentence for the log. */
+  readonly modeBecause: string
+  /** Codings to undo before scanning, outermost last; empty = none. */
+  readonly decode: readonly ContentCoding[]
+  /** May Sluice repeat the request on a fresh connection? */
+  readonly replayable: boolean
+  readonly limits: Limits
+  readonly deadlines: Deadlines
+}
+
+/** Everything a request needs to be carried out, from what the dialect read. Pure; throws ERR_BODY_SIZE, ERR_ENCODING. */
+export function planRequest<Peer>(intent: Intent<Peer>, limits: Limits, deadlines: Deadlines): Plan<Peer> {
+  const decision = chooseBodyMode({
+    bodyBytes: intent.bodyBytes,
+    delimiters: intent.delimiters,
+    delimitersNamed: intent.delimitersNamed,
+    contentType: intent.contentTypes[0],
+    wish: intent.bodyMode,
+    wholeBodyBytes: limits.wholeBodyBytes,
+    encoded: intent.contentEncoding !== undefined
+  })
+  const { host, port } = intent.destination
+  const authority = port === 443 ? host : `${host}:${port}`
+  return {
+    ...intent,
+    head: `${intent.method} ${intent.target} HTTP/1.1\r\nHost: ${authority}\r\n${intent.fieldLines}`,
+    mode: decision.mode,
+    modeBecause: decision.because,
+    decode: decision.mode === 'pass' ? NO_CODINGS : codingsOf(intent.contentEncoding),
+    replayable: isReplayable(intent.method),
+    limits,
+    deadlines
+  }
+}
+
+const NO_CODINGS: readonly ContentCoding[] = []

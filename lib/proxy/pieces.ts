@@ -1,0 +1,66 @@
+import type { ScanSink, Spot } from '../scan/spot.ts'
+
+/**
+ * What a scanner found in one window, in order: runs of untouched bytes and spots where a value goes. Hot: per spot.
+ * Untouched bytes are kept as ranges of the chunks that they came in.
+ */
+export class Pieces implements ScanSink {
+  readonly spots: Spot[] = []
+  readonly #chunks: Buffer[] = []
+  /** start and end of each run; a spot stands before the run `#before[i]`. */
+  readonly #ranges: number[] = []
+  readonly #before: number[] = []
+
+  bytes(chunk: Buffer, start: number, end: number): void {
+    if (start === end) return
+    this.#chunks.push(chunk)
+    this.#ranges.push(start, end)
+  }
+
+  expression(spot: Spot): void {
+    this.spots.push(spot)
+    this.#before.push(this.#chunks.length)
+  }
+
+  get isEmpty(): boolean {
+    return this.#chunks.length === 0 && this.spots.length === 0
+  }
+
+  /** The only run, when there is one and it is all: a chunk that goes on untouched. */
+  soleRun(): Buffer | null {
+    if (this.spots.length > 0 || this.#chunks.length !== 1) return null
+    const chunk = this.#chunks[0] as Buffer
+    const start = this.#ranges[0] as number
+    const end = this.#ranges[1] as number
+    return start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end)
+  }
+
+  /** One buffer with `texts[i]` in the place of `spots[i]`. */
+  assemble(texts: readonly string[]): Buffer {
+    let total = 0
+    for (let at = 0; at < this.#ranges.length; at += 2) {
+      total += (this.#ranges[at + 1] as number) - (this.#ranges[at] as number)
+    }
+    for (let at = 0; at < texts.length; at++) total += Buffer.byteLength(texts[at] as string)
+    const out = Buffer.allocUnsafe(total)
+    let to = 0
+    let run = 0
+    for (let spot = 0; spot <= texts.length; spot++) {
+      const until = spot < texts.length ? (this.#before[spot] as number) : this.#chunks.length
+      for (; run < until; run++) {
+        const start = this.#ranges[2 * run] as number
+        const end = this.#ranges[2 * run + 1] as number
+        to += (this.#chunks[run] as Buffer).copy(out, to, start, end)
+      }
+      if (spot < texts.length) to += out.write(texts[spot] as string, to)
+    }
+    return out
+  }
+
+  clear(): void {
+    this.spots.length = 0
+    this.#chunks.length = 0
+    this.#ranges.length = 0
+    this.#before.length = 0
+  }
+}

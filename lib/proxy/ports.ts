@@ -1,0 +1,40 @@
+import type { Exchange, OutgoingMessage, ResponseHandler } from '../egress/exchange.ts'
+import type { Peer } from '../egress/peer.ts'
+import type { SluiceError } from '../errors.ts'
+import type { Found } from '../expr/evaluate.ts'
+import type { Subject } from '../expr/expression.ts'
+import type { Caller } from '../vault/access.ts'
+import type { Release } from '../vault/audit.ts'
+import type { Purpose } from '../vault/reveal.ts'
+
+/*
+ * What the proxy needs of the rooms around it. `app.ts` hands in the real ones; `vault` and `egress` never see each
+ * other, nor a dialect.
+ */
+
+export type MaybePromise<T> = T | Promise<T>
+
+/** `vault/vault.ts`. */
+export interface ProxyVault {
+  reveal(caller: Caller, subjects: readonly Subject[], purpose: Purpose, limit: number): MaybePromise<readonly Found[]>
+  release(release: Release): void
+  outcome(intent: number, outcome: string): void
+}
+
+/** `egress/egress.ts`. */
+export interface ProxyEgress {
+  reach(peer: Peer): MaybePromise<void>
+  send(peer: Peer, message: OutgoingMessage, handler: ResponseHandler): Exchange
+}
+
+/** How a dialect words what the proxy has to say. */
+export interface DialectVoice {
+  failure(
+    error: SluiceError,
+    status: number,
+    traceId: string,
+    destinationStatus: number
+  ): { readonly fields: readonly string[]; readonly body: string }
+  /** Adds the dialect's own fields to a destination's response. */
+  decorate(fields: string[], traceId: string, destinationStatus: number, literalOpeners: number): void
+}
