@@ -18,8 +18,8 @@ export interface ConnectorOptions {
 /** Who waits for a connection. Exactly one of the two is called, once. */
 export interface Opener {
   /** For `onread`. */
-  nextBuffer(): Buffer
-  onRead(size: number, buffer: Uint8Array): boolean
+  readonly nextBuffer: () => Buffer
+  readonly onRead: (size: number, buffer: Uint8Array) => boolean
   /** The handshake is done; name, dates and pins are checked. Errors from now on go to `onError`. */
   opened(socket: tls.TLSSocket, resumed: boolean): void
   openFailed(error: SluiceError): void
@@ -96,7 +96,7 @@ export class Connector {
 
   /** Fails every connection that is being opened. */
   destroy(): void {
-    for (const fail of [...this.#opening]) fail(unreachable('closed by Sluice'))
+    for (const fail of this.#opening) fail(unreachable('closed by Sluice'))
   }
 
   /** Follows a connection from the first packet to the end of the handshake. */

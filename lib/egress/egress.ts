@@ -118,14 +118,14 @@ export class Egress {
   /** Closes idle connections and keeps none from now on; exchanges go on. */
   drain(): void {
     this.#draining = true
-    for (const pool of [...this.#pools.values()]) pool.retireIdle()
+    for (const pool of this.#pools.values()) pool.retireIdle()
   }
 
   /** Destroys every connection, those being opened too; their exchanges fail. */
   destroy(): void {
     this.#draining = true
     this.#connector.destroy()
-    for (const connection of [...this.#connections]) connection.destroy()
+    for (const connection of this.#connections) connection.destroy()
   }
 
   get idle(): number {
@@ -162,8 +162,9 @@ export class Egress {
         if (this.#draining) connection.retire()
         else if (setting.idle > maxIdleConnections) this.#retireOldest()
       },
-      connectSettled: (outcome, resumed) => {
+      connectSettled: (peer, outcome, resumed) => {
         const label = outcome === 'ok' ? outcome : outcome.code
+        if (label === 'ERR_DESTINATION_UNREACHABLE') this.#resolver.forget(peer.host)
         this.counters.connects.set(label, (this.counters.connects.get(label) ?? 0) + 1)
         if (resumed) this.counters.resumed++
       },
@@ -251,4 +252,4 @@ function forbidden(why: string): SluiceError {
   return new SluiceError('ERR_DESTINATION_FORBIDDEN', `The destination is not allowed: ${why}`, { forwarded: 'no' })
 }
 
-const NOT_LATIN1 = /[^\x00-\xff]/
+const NOT_LATIN1 = /[\u0100-\uffff]/

@@ -23,7 +23,7 @@ export interface PoolSetting {
   connectionClosed(connection: Connection): void
   /** A connection became idle in this pool. */
   connectionIdle(connection: Connection): void
-  connectSettled(outcome: 'ok' | SluiceError, resumed: boolean): void
+  connectSettled(peer: Peer, outcome: 'ok' | SluiceError, resumed: boolean): void
   exchangeRetried(): void
   /** The pool has neither connections nor waiting exchanges. */
   poolEmptied(key: PeerKey): void
@@ -97,7 +97,7 @@ export class Pool implements ConnectionOwner, Waiting {
 
   /** Closes the idle connections. */
   retireIdle(): void {
-    for (const connection of [...this.#idle]) connection.retire()
+    for (const connection of this.#idle.slice()) connection.retire()
   }
 
   connectionFree(connection: Connection): void {
@@ -166,14 +166,14 @@ export class Pool implements ConnectionOwner, Waiting {
     }
     addresses.then(
       (resolved) => this.#setting.connector.open(this.#peer, this.#key, resolved, opener),
-      (thrown) => opener.openFailed(asSluiceError(thrown))
+      (thrown: unknown) => opener.openFailed(asSluiceError(thrown))
     )
   }
 
   /** For the opener. */
   openSettled(connection: Connection, socket: TLSSocket | null, outcome: 'ok' | SluiceError, resumed: boolean): void {
     this.#opening--
-    this.#setting.connectSettled(outcome, resumed)
+    this.#setting.connectSettled(this.#peer, outcome, resumed)
     if (socket !== null) {
       this.#open++
       this.#setting.connectionBegun(connection)

@@ -223,6 +223,7 @@ export class ResponseParser {
     this.upgrade = status === 101
     if (this.upgrade) return this.#refuse('switched protocols')
     if (this.#chunked || this.#length > 0) return this.#refuse('body in a 1xx')
+    if (this.#close) return this.#refuse('1xx that closes')
     if (++this.#informational > this.#limits.informational) return this.#refuse('too many 1xx')
     this.#sink.informational(status, rawHeaders)
     return false
@@ -257,7 +258,8 @@ export class ResponseParser {
         return
       }
       if (state === FAULT) return
-      this.#readChunkFrame(state, chunk[at] as number)
+      if (state >= EXTENSION_BEGIN) this.#readExtension(state, chunk[at] as number)
+      else this.#readChunkFrame(state, chunk[at] as number)
       at++
     }
   }
@@ -272,15 +274,10 @@ export class ResponseParser {
           if (++this.#digits > 16 || this.#left > Number.MAX_SAFE_INTEGER) this.#refuse('chunk size too large')
         } else if (this.#digits === 0) this.#refuse('malformed chunk size')
         else if (byte === CR) this.#state = CHUNK_SIZE_LF
-        else if (byte === SEMICOLON) this.#state = CHUNK_EXTENSION
+        else if (byte === SEMICOLON) this.#state = EXTENSION_BEGIN
         else this.#refuse('malformed chunk size')
         return
       }
-      case CHUNK_EXTENSION:
-        if (byte === CR) this.#state = CHUNK_SIZE_LF
-        else if (((CLASS[byte] as number) & VALUE) === 0) this.#refuse('malformed chunk extension')
-        else if (++this.#extensionBytes > this.#limits.extensionBytes) this.#refuse('chunk extensions too long')
-        return
       case CHUNK_SIZE_LF:
         if (byte !== LF) this.#refuse('bare CR')
         else this.#state = this.#left === 0 ? TRAILER : CHUNK_DATA
@@ -293,6 +290,31 @@ export class ResponseParser {
         if (byte !== LF) this.#refuse('bare CR')
         else this.#beginChunk()
     }
+  }
+
+  /** One byte of a chunk extension: `;name`, `;name=token` or `;name="quoted"`, without white space. */
+  #readExtension(state: number, byte: number): void {
+    if (++this.#extensionBytes > this.#limits.extensionBytes) {
+      this.#refuse('chunk extensions too long')
+      return
+    }
+    const kind = CLASS[byte] as number
+    if (state === EXTENSION_QUOTED) {
+      if (byte === QUOTE) this.#state = EXTENSION_QUOTED_END
+      else if (byte === BACKSLASH) this.#state = EXTENSION_ESCAPE
+      else if ((kind & VALUE) === 0) this.#refuse('malformed chunk extension')
+    } else if (state === EXTENSION_ESCAPE) {
+      if ((kind & VALUE) === 0) this.#refuse('malformed chunk extension')
+      else this.#state = EXTENSION_QUOTED
+    } else if ((kind & TOKEN) !== 0 && state !== EXTENSION_QUOTED_END) {
+      if (state === EXTENSION_BEGIN) this.#state = EXTENSION_NAME
+      else if (state === EXTENSION_EQUALS) this.#state = EXTENSION_TOKEN
+    } else if (byte === QUOTE && state === EXTENSION_EQUALS) this.#state = EXTENSION_QUOTED
+    else if (byte === EQUALS && state === EXTENSION_NAME) this.#state = EXTENSION_EQUALS
+    else if (state === EXTENSION_BEGIN || state === EXTENSION_EQUALS) this.#refuse('malformed chunk extension')
+    else if (byte === SEMICOLON) this.#state = EXTENSION_BEGIN
+    else if (byte === CR) this.#state = CHUNK_SIZE_LF
+    else this.#refuse('malformed chunk extension')
   }
 
   #beginChunk(): void {
@@ -327,6 +349,7 @@ export class ResponseParser {
       return
     }
     const trailers = fieldCount === 0 ? [] : this.#takeTrailers(bytes.toString('latin1', from, stop))
+    if (this.#state === FAULT) return
     this.#state = DONE
     this.#sink.end(trailers)
   }
@@ -433,13 +456,13 @@ export class ResponseParser {
     return raw
   }
 
-  /** As `takeFields`, without fields that would frame a message: a trailer cannot (RFC 9110 section 6.5.1). */
+  /** As `takeFields`; a field that would frame a message is refused (RFC 9110 section 6.5.1). */
   #takeTrailers(text: string): string[] {
     const raw: string[] = []
     for (let mark = 0; mark < fieldCount * 4; mark += 4) {
       const name = text.slice(marks[mark], marks[mark + 1])
       const lower = name.toLowerCase()
-      if (lower === 'content-length' || lower === 'transfer-encoding') continue
+      if (lower === 'content-length' || lower === 'transfer-encoding') this.#refuse('framing in a trailer')
       raw.push(name, text.slice(marks[mark + 2], marks[mark + 3]))
     }
     return raw
@@ -506,8 +529,10 @@ export class ResponseParser {
     }
     chunk.copy(pending, before, at, end)
     this.#pendingLength = length
+    // NOTE: behind `length` lies whatever was in that memory before.
     const blank = pending.indexOf(EMPTY_LINE, Math.max(0, before - 3))
-    if (blank >= 0 || (this.#state === TRAILER && pending[0] === CR && pending[1] === LF)) return pending
+    if (blank >= 0 && blank + EMPTY_LINE.length <= length) return pending
+    if (this.#state === TRAILER && length >= 2 && pending[0] === CR && pending[1] === LF) return pending
     if (length > this.#limits.headBytes) this.#refuse('section too large')
     else if (this.#checkPart(pending, before, length) && this.#state === HEAD && before < 16) {
       // The beginning may tell already that this is no HTTP.
@@ -582,14 +607,20 @@ const HEAD = 0
 const LENGTH = 1
 const UNTIL_CLOSE = 2
 const CHUNK_SIZE = 3
-const CHUNK_EXTENSION = 4
-const CHUNK_SIZE_LF = 5
-const CHUNK_DATA = 6
-const CHUNK_DATA_CR = 7
-const CHUNK_DATA_LF = 8
-const TRAILER = 9
-const DONE = 10
-const FAULT = 11
+const CHUNK_SIZE_LF = 4
+const CHUNK_DATA = 5
+const CHUNK_DATA_CR = 6
+const CHUNK_DATA_LF = 7
+const TRAILER = 8
+const EXTENSION_BEGIN = 9
+const EXTENSION_NAME = 10
+const EXTENSION_EQUALS = 11
+const EXTENSION_TOKEN = 12
+const EXTENSION_QUOTED = 13
+const EXTENSION_ESCAPE = 14
+const EXTENSION_QUOTED_END = 15
+const DONE = 16
+const FAULT = 17
 
 const NO_LENGTH = -1
 const INCOMPLETE = -1
@@ -599,11 +630,14 @@ const TAB = 0x09
 const LF = 0x0a
 const CR = 0x0d
 const SPACE = 0x20
+const QUOTE = 0x22 // "
 const ZERO = 0x30 // 0
 const ONE = 0x31 // 1
 const NINE = 0x39 // 9
 const COLON = 0x3a // :
 const SEMICOLON = 0x3b // ;
+const EQUALS = 0x3d // =
+const BACKSLASH = 0x5c // \
 const VERSION = Buffer.from('HTTP/1.', 'latin1')
 const EMPTY_LINE = Buffer.from('\r\n\r\n', 'latin1')
 

@@ -1,3 +1,4 @@
+import type { TimeSource } from '../../lib/egress/clock.ts'
 import { Egress, type EgressOptions } from '../../lib/egress/egress.ts'
 import type { Exchange, OutgoingMessage, ResponseHandler } from '../../lib/egress/exchange.ts'
 import type { Peer } from '../../lib/egress/peer.ts'
@@ -146,5 +147,44 @@ export async function exchangeOnce(egress: Egress, peer: Peer, message: Outgoing
     calls,
     informational: informationalStatus,
     exchange
+  }
+}
+
+/** Time that moves when it is told to. */
+export class ManualTime implements TimeSource {
+  #now = 0
+  readonly #ticks = new Map<() => void, { readonly ms: number; next: number }>()
+
+  now(): number {
+    return this.#now
+  }
+
+  every(ms: number, tick: () => void): () => void {
+    this.#ticks.set(tick, { ms, next: this.#now + ms })
+    return () => this.#ticks.delete(tick)
+  }
+
+  /** Lets time pass, tick by tick. */
+  pass(ms: number): void {
+    const end = this.#now + ms
+    while (this.#now < end) {
+      this.#now++
+      for (const [tick, entry] of this.#ticks) {
+        if (this.#now < entry.next) continue
+        entry.next += entry.ms
+        tick()
+      }
+    }
+  }
+
+  /** Time passes while nothing runs: as when the process is stopped. */
+  leap(ms: number): void {
+    this.#now += ms
+    for (const entry of this.#ticks.values()) entry.next += ms
+  }
+
+  /** True while something waits for time to pass. */
+  get isAwaited(): boolean {
+    return this.#ticks.size > 0
   }
 }
