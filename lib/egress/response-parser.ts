@@ -439,7 +439,7 @@ export class ResponseParser {
           this.#heedConnection(name, value)
           break
         case 14:
-          if (name.toLowerCase() === 'content-length') this.#heedLength(value)
+          if (name.toLowerCase() === 'content-length') this.#heedLength(value, text, mark)
           break
         case 15:
           if (name.toLowerCase() === 'persistent-auth') this.#connectionBound = true
@@ -448,7 +448,7 @@ export class ResponseParser {
           if (name.toLowerCase() === 'www-authenticate' && bindsConnection(value)) this.#connectionBound = true
           break
         case 17:
-          if (name.toLowerCase() === 'transfer-encoding') this.#heedCoding(value)
+          if (name.toLowerCase() === 'transfer-encoding') this.#heedCoding(value, text, mark)
           break
         default:
       }
@@ -477,7 +477,7 @@ export class ResponseParser {
     }
   }
 
-  #heedLength(value: string): void {
+  #heedLength(value: string, text: string, mark: number): void {
     if (this.#length !== NO_LENGTH) {
       this.#refuse('more than one Content-Length')
       return
@@ -494,12 +494,21 @@ export class ResponseParser {
     if (value === '') this.#refuse('malformed Content-Length')
     else if (length > Number.MAX_SAFE_INTEGER) this.#refuse('Content-Length too large')
     this.#length = length
+    this.#checkTab(text, mark)
   }
 
-  #heedCoding(value: string): void {
+  #heedCoding(value: string, text: string, mark: number): void {
     if (this.#chunked) this.#refuse('more than one Transfer-Encoding')
     else if (value.toLowerCase() !== 'chunked') this.#refuse('transfer coding other than chunked')
     this.#chunked = true
+    this.#checkTab(text, mark)
+  }
+
+  /** A tab behind the value is white space that some parsers take for a part of it: then they frame differently. */
+  #checkTab(text: string, mark: number): void {
+    for (let at = marks[mark + 3] as number; text.charCodeAt(at) !== CR; at++) {
+      if (text.charCodeAt(at) === TAB) this.#refuse('tab behind a framing value')
+    }
   }
 
   /** Begins to keep a section that came in part. */

@@ -342,9 +342,7 @@ t.test('a body that only the end of the connection delimits', async (t) => {
 t.test('trailers', async (t) => {
   const { send } = await newPair(
     t,
-    answerOnce(
-      'HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3;a="b"\r\nabc\r\n00\r\nX-A: b\r\n\r\n'
-    )
+    answerOnce('HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3;a="b"\r\nabc\r\n00\r\nX-A: b\r\n\r\n')
   )
   const heard = await send()
   t.same([heard.error, heard.body, heard.rawTrailers], [null, 'abc', ['X-A', 'b']])
