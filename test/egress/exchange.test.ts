@@ -1,3 +1,4 @@
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { EgressOptions } from '../../lib/egress/egress.ts'
 import {
@@ -143,7 +144,7 @@ t.test('backpressure reaches the writer, and no byte is lost', async (t) => {
     waited++
     if (waited === 2) connection.resume()
     const before = listener.calls.length
-    while (!listener.calls.slice(before).includes('drained')) await new Promise((go) => setImmediate(go))
+    while (!listener.calls.slice(before).includes('drained')) await setImmediate()
   }
   exchange.end()
   await listener.over
@@ -206,7 +207,7 @@ t.test('a client that leaves takes the destination’s connection along', async 
       const listener = new Listener()
       const exchange = egress.send(peer, newMessage(), listener)
       await destination.request(0)
-      if (part !== '') while (listener.text === '') await new Promise((go) => setImmediate(go))
+      if (part !== '') while (listener.text === '') await setImmediate()
       exchange.cut()
       await (await destination.connection(0)).closed
       t.equal(egress.busy, 0)
@@ -268,7 +269,7 @@ t.test('a response may begin before the request ends, and both go on', async (t)
   })
   const listener = new Listener()
   const exchange = egress.send(peer, newMessage(null, { method: 'POST', streaming: 'chunked' }), listener)
-  while (listener.status === 0) await new Promise((go) => setImmediate(go))
+  while (listener.status === 0) await setImmediate()
   exchange.write(Buffer.from('abc'))
   exchange.end()
   await listener.over
@@ -323,7 +324,8 @@ t.test('a body that only the end of the connection delimits', async (t) => {
     const { send } = await newPair(t, async (connection) => {
       await connection.request()
       await connection.send('HTTP/1.1 200 OK\r\n\r\nabc')
-      setTimeout(() => connection.destroy(), 50)
+      await setTimeout(50)
+      connection.destroy()
     })
     const heard = await send()
     t.same([heard.error, heard.body], [null, 'abc'])
@@ -333,7 +335,8 @@ t.test('a body that only the end of the connection delimits', async (t) => {
     const { send } = await newPair(t, async (connection) => {
       await connection.request()
       await connection.send('HTTP/1.1 200 OK\r\n\r\nabc')
-      setTimeout(() => connection.end(), 50)
+      await setTimeout(50)
+      connection.end()
     })
     t.equal((await send()).exchange.maybeTruncated, false)
   })
@@ -420,14 +423,14 @@ t.test('a slow reader holds the destination back, and gets every byte', async (t
     const listener = new Listener()
     listener.more = false
     const exchange = egress.send(peer, newMessage(), listener)
-    while (listener.chunks.length === 0) await new Promise((go) => setImmediate(go))
-    await new Promise((go) => setTimeout(go, 50))
+    while (listener.chunks.length === 0) await setImmediate()
+    await setTimeout(50)
     t.equal(written, false, `${framing}: held back`)
     const held = listener.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     t.ok(held <= 131_072, `${framing}: ${held} bytes came before the pause took hold`)
     for (let i = 0; i < 5; i++) {
       exchange.resume()
-      await new Promise((go) => setImmediate(go))
+      await setImmediate()
     }
     listener.more = true
     exchange.resume()

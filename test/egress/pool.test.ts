@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { EgressOptions } from '../../lib/egress/egress.ts'
 import { answering, type DestinationConnection, newDestination, OK, type Script } from '../kit/destination.ts'
@@ -26,11 +27,10 @@ const answersOf =
     }
   }
 
-const turn = () => new Promise((go) => setImmediate(go))
 const until = async (holds: () => boolean) => {
   for (let i = 0; !holds(); i++) {
     if (i > 20_000) throw new Error('it never came to hold')
-    await turn()
+    await setImmediate()
   }
 }
 
@@ -244,7 +244,7 @@ t.test('time limits', async (t) => {
       const before = listener.calls.length
       if (exchange.write(piece)) continue
       let turns = 0
-      while (turns++ < 200 && !listener.calls.slice(before).includes('drained')) await turn()
+      while (turns++ < 200 && !listener.calls.slice(before).includes('drained')) await setImmediate()
       if (turns > 200) break
     }
     time.pass(2101)
