@@ -1,6 +1,7 @@
 import { FIRST_STATES } from './_states.ts'
 import type { Context } from './context.ts'
 import { Lane } from './lane.ts'
+import { Multipart } from './multipart.ts'
 import type { ScanSink } from './spot.ts'
 
 export { type ScanSink, Spot } from './spot.ts'
@@ -13,6 +14,8 @@ export interface ScanOptions {
   /** The most bytes from opener to closer, both counted: an opener without a closer so near is literal text. */
   readonly expressionBytes: number
   readonly sink: ScanSink
+  /** Scan multipart parts of binary types too, as text. Default: they are passed. */
+  readonly scanBinary?: boolean
 }
 
 /**
@@ -24,18 +27,16 @@ export interface ScanOptions {
  * other than TAB, CR and LF, or is not well-formed UTF-8, or, in a JSON string, is not closed before the string is.
  */
 export class Scanner {
-  readonly #lane: Lane
+  readonly #lane: Lane | Multipart
 
-  constructor({ context, delimiters, expressionBytes, sink }: ScanOptions) {
-    this.#lane = new Lane({
-      state: context.kind === 'multipart' ? FIRST_STATES.text : FIRST_STATES[context.kind],
-      delimiters,
-      expressionBytes,
-      sink,
-      base: 0,
-      ascii: context.ascii === true,
-      boundaries: NO_BOUNDARIES
-    })
+  constructor(options: ScanOptions) {
+    const { context, delimiters, expressionBytes, sink } = options
+    const { kind, boundary = '', ascii = false } = context
+    const common = { delimiters, expressionBytes, sink, base: 0, boundaries: NO_BOUNDARIES }
+    this.#lane =
+      kind === 'multipart'
+        ? new Multipart({ ...common, boundary, scanBinary: options.scanBinary === true })
+        : new Lane({ ...common, state: FIRST_STATES[kind], ascii })
   }
 
   /** @param chunk The sink may get slices of it; the scanner itself keeps none. */

@@ -2,8 +2,8 @@ import t from 'tap'
 import type { Context, ContextKind } from '../../lib/scan/context.ts'
 import { ALL_PAIRS, ANGLE, CURLY } from '../../lib/scan/delimiters.ts'
 import { SluiceError } from '../../lib/errors.ts'
-import { cut, type Outcome, type RunOptions, random, scanChunks, scanWhole } from './_run.ts'
-import { readVectors, type Vector } from './_vectors.ts'
+import { cut, type Outcome, type RunOptions, random, scanChunks, scanWhole } from './run.ts'
+import { readVectors, type Vector } from './vectors.ts'
 
 const RANDOM_SPLITS = 20
 

@@ -50,8 +50,8 @@ export function scanWhole(body: Buffer, context: places.Context, options: RunOpt
 }
 
 export function newScanner(context: places.Context, sink: Collector, options: RunOptions): Scanner {
-  const { delimiters = ALL_PAIRS, expressionBytes = 16384 } = options
-  return new Scanner({ context, delimiters, expressionBytes, sink })
+  const { delimiters = ALL_PAIRS, expressionBytes = 16384, scanBinary = false } = options
+  return new Scanner({ context, delimiters, expressionBytes, sink, scanBinary })
 }
 
 export class Collector {

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 /**
  * A vector file is Markdown: under each heading (a claim) any prose, a block `input KIND …` and a block `pieces`.
  *
- * In both, `⟨0d0a⟩` stands for the bytes in hex; a line end inside the input is LF, the last one does not count. The
- * info string takes `limit=N` (expressionBytes), `pairs={{` or `pairs=<<`, `boundary=B`, `binary` (scan binary parts).
+ * In both, `⟨1b⟩` stands for bytes in hex and `↵` for CR LF; a line end inside the input is LF (CR LF with the word
+ * `crlf`), the last one does not count. The info string takes `limit=N` (expressionBytes), `pairs={{` or `pairs=<<`, `boundary=B`, `binary` (scan binary parts).
  * A line of `pieces` is `|bytes|`, or `place offset |source|` for an expression, or `literals N` (else 0 is expected),
  * or an error code.
  */
@@ -46,7 +46,7 @@ function readFile(name: string): Vector[] {
     const info = line.slice(3).split(' ')
     const block = lines.slice(at + 1, close)
     at = close
-    if (info[0] === 'input') input = { info, bytes: toBytes(block.join('\n')) }
+    if (info[0] === 'input') input = { info, bytes: toBytes(block.join(info.includes('crlf') ? '↵' : '\n')) }
     if (info[0] !== 'pieces') continue
     if (input === undefined) throw new Error(`${where}: pieces without an input`)
     vectors.push(vectorOf(claim, where, input, block))
@@ -74,6 +74,6 @@ function vectorOf(claim: string, where: string, input: { info: string[]; bytes: 
 }
 
 function toBytes(text: string): Buffer {
-  const parts = text.split(/⟨([0-9a-f]*)⟩/)
+  const parts = text.replaceAll('↵', '\r\n').split(/⟨([0-9a-f]*)⟩/)
   return Buffer.concat(parts.map((part, at) => Buffer.from(part, at % 2 === 1 ? 'hex' : 'utf8')))
 }
