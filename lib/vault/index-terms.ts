@@ -10,6 +10,12 @@
  */
 import type { KeyObject } from 'node:crypto'
 import { macOf } from './keyring.ts'
+import type { TokenHeader } from './token.ts'
+
+/** Every term of a token. */
+export function termsOf({ container, type, rest }: TokenHeader): string[] {
+  return [containerTerm(container), typeTerm(type), ...rest.terms]
+}
 
 export const containerTerm = (container: string): string => `c:${container}`
 export const typeTerm = (type: string): string => `t:${type}`

@@ -131,19 +131,25 @@ function openXChaCha(key: DataKey, sealed: Buffer, nonce: Buffer, associated: Bu
 function associate(head: Buffer, at: number, place: SealPlace): Buffer {
   const { tenant, id, header, start, end } = place
   const needed = 5 + 1 + 2 + tenant.length * 3 + 2 + id.length * 3 + 4 + (end - start)
-  if (needed > scratch.length) scratch = Buffer.alloc(needed * 2)
+  if (needed > scratch.length) {
+    scratch = Buffer.alloc(needed * 2)
+    scratchTenant = null
+  }
   scratch[0] = head[at] as number
   scratch[1] = head[at + 1] as number
   scratch[2] = head[at + 2] as number
   scratch[3] = head[at + 3] as number
   scratch[4] = head[at + 4] as number
   scratch[5] = place.purpose
-  let to = 6
-  let length = scratch.write(tenant, to + 2, 'utf8')
-  scratch[to] = length >>> 8
-  scratch[to + 1] = length & 0xff
-  to += 2 + length
-  length = scratch.write(id, to + 2, 'utf8')
+  if (tenant !== scratchTenant) {
+    const written = scratch.write(tenant, 8, 'utf8')
+    scratch[6] = written >>> 8
+    scratch[7] = written & 0xff
+    scratchTenant = tenant
+    afterTenant = 8 + written
+  }
+  let to = afterTenant
+  let length = scratch.write(id, to + 2, 'utf8')
   scratch[to] = length >>> 8
   scratch[to + 1] = length & 0xff
   to += 2 + length
@@ -196,4 +202,7 @@ export function sodium(): Sodium {
 
 const TAG = { authTagLength: 16 }
 let scratch = Buffer.alloc(4096)
+/** The tenant that stands in the scratch buffer already, and the place after it. */
+let scratchTenant: string | null = null
+let afterTenant = 0
 let plainScratch = Buffer.alloc(4096)

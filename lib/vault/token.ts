@@ -3,15 +3,18 @@
  *
  * A token as it lies in the store, under the key `tenant:id`:
  *
- *      0        1           7           13       14            14+t              16+t+c
- *      +--------+-----------+-----------+--------+------+-----------+-----------+-----------+------+
- *      | layout | created   | expires   | t      | type | c         | container | r         | rest |
- *      | 1      | 6, ms     | 6, 0=none | 1      | t    | 2         | c         | 4         | r    |
- *      +--------+-----------+-----------+--------+------+-----------+-----------+-----------+------+
+ *      0        1       2         8         14  15     15+t  17+t        17+t+c  21+t+c
+ *      +--------+-------+---------+---------+---+------+-----+-----------+-------+------+
+ *      | layout | flags | created | expires | t | type | c   | container | r     | rest |
+ *      | 1      | 1     | 6, ms   | 6, 0 =  | 1 | t    | 2   | c         | 4     | r    |
+ *      |        |       |         | never   |   |      |     |           |       |      |
+ *      +--------+-------+---------+---------+---+------+-----+-----------+-------+------+
  *      +-----------+-----------------+    +---------------+----------------+
  *      | s         | seal of the     |    | cvc kind, day | seal of the    |   only while a cvc is kept
  *      | 4         | data's JSON, s  |    | 1, 6 (ms)     | cvc's JSON     |
  *      +-----------+-----------------+    +---------------+----------------+
+ *
+ *      flags: 1 the token is bound to destinations (rest.destinations)
  *
  * Numbers are big endian, texts UTF-8. `rest` is the JSON of `TokenRest`, or empty. The whole first line is the
  * header that both seals are bound to (seal.ts); the cvc's is also bound to its kind and day. It stands last and outside
@@ -36,7 +39,7 @@ export interface TokenRest {
   readonly fingerprint?: string
   /** Where the token may be sent; absent: not bound. */
   readonly destinations?: readonly DestinationRule[]
-  /** Its rows in the table `index`, without tenant, time and id. */
+  /** Its rows in the table `index` beside those of its container and type; without tenant, time and id. */
   readonly terms: readonly string[]
 }
 
@@ -72,9 +75,10 @@ export function encodeToken(
   const rest = Buffer.from(formatJson(header.rest as unknown as Json))
   const head = Buffer.alloc(FIXED + type.length + 2 + container.length + 4 + rest.length)
   head[0] = LAYOUT
-  head.writeUIntBE(header.createdAt, 1, 6)
-  head.writeUIntBE(header.expiresAt ?? 0, 7, 6)
-  head[13] = type.length
+  head[1] = header.rest.destinations === undefined ? 0 : BOUND
+  head.writeUIntBE(header.createdAt, 2, 6)
+  head.writeUIntBE(header.expiresAt ?? 0, 8, 6)
+  head[14] = type.length
   type.copy(head, FIXED)
   let at = head.writeUInt16BE(container.length, FIXED + type.length)
   container.copy(head, at)
@@ -106,7 +110,7 @@ export class TokenRecord {
   constructor(bytes: Buffer) {
     this.bytes = bytes
     if (bytes[0] !== LAYOUT || bytes.length < FIXED + 10) throw malformed()
-    this.#containerAt = FIXED + (bytes[13] as number) + 2
+    this.#containerAt = FIXED + (bytes[14] as number) + 2
     if (this.#containerAt + 8 > bytes.length) throw malformed()
     this.#restAt = this.#containerAt + this.#containerLength + 4
     if (this.#restAt + 4 > bytes.length) throw malformed()
@@ -126,17 +130,17 @@ export class TokenRecord {
   }
 
   get createdAt(): number {
-    return this.bytes.readUIntBE(1, 6)
+    return this.bytes.readUIntBE(2, 6)
   }
 
   get expiresAt(): number | null {
-    const at = this.bytes.readUIntBE(7, 6)
+    const at = this.bytes.readUIntBE(8, 6)
     return at === 0 ? null : at
   }
 
   /** True when it has expired at `now` (ms): it is then as if it were not there. */
   isExpired(now: number): boolean {
-    const at = this.bytes.readUIntBE(7, 6)
+    const at = this.bytes.readUIntBE(8, 6)
     return at !== 0 && at <= now
   }
 
@@ -144,9 +148,9 @@ export class TokenRecord {
     return parseJson(this.bytes.toString('utf8', this.#restAt, this.headerEnd)) as unknown as TokenRest
   }
 
-  /** True when a destination binding may stand in `rest`; cheap, and never false when there is one. */
+  /** True when the token itself is bound to destinations. */
   get isBound(): boolean {
-    return this.bytes.subarray(this.#restAt, this.headerEnd).includes('"destinations":')
+    return ((this.bytes[1] as number) & BOUND) !== 0
   }
 
   get header(): TokenHeader {
@@ -192,7 +196,8 @@ export function isWellFormed(text: string): boolean {
 
 const malformed = () => new SluiceError('ERR_INTERNAL', 'A token record of the vault is malformed')
 const LAYOUT = 1
-const FIXED = 14
+const FIXED = 15
+const BOUND = 1
 const CVC_PROPERTY = 0
 const CVC_WHOLE = 1
 const LONE_SURROGATE = /[\ud800-\udfff]/u

@@ -5,7 +5,7 @@ import { Secret } from '../secret.ts'
 import type { Caller } from './access.ts'
 import type { Audit } from './audit.ts'
 import type { DestinationRule } from './destinations.ts'
-import { containerTerm, indexKey, typeTerm } from './index-terms.ts'
+import { indexKey, termsOf } from './index-terms.ts'
 import type { Keyring } from './keyring.ts'
 import type { Transform } from './permissions.ts'
 import type { Records } from './records.ts'
@@ -75,7 +75,7 @@ export class Tokens {
   #put(changes: Change[], key: DataKey, tenant: string, id: string, header: TokenHeader, data: string): void {
     const value = encodeToken(key, tenant, id, header, data, null)
     changes.push({ table: 'tokens', key: tokenKey(tenant, id), value, expect: null })
-    for (const term of header.rest.terms) {
+    for (const term of termsOf(header)) {
       changes.push({ table: 'index', key: indexKey(tenant, term, header.createdAt, id), value: NOTHING })
     }
   }
@@ -121,7 +121,7 @@ export class Tokens {
       const changes: Change[] = [
         { table: 'tokens', key: tokenKey(caller.tenant, id), value: null, expect: record.bytes }
       ]
-      for (const term of record.rest.terms) {
+      for (const term of termsOf(record.header)) {
         changes.push({ table: 'index', key: indexKey(caller.tenant, term, record.createdAt, id), value: null })
       }
       changes.push(this.#change(caller, id, 'delete', this.#parts.now(), traceId))
@@ -149,7 +149,7 @@ function headerOf(caller: Caller, token: NewToken, now: number): TokenHeader {
     ...(searchIndexes === undefined ? {} : { searchIndexes }),
     ...(fingerprintExpression === undefined ? {} : { fingerprintExpression }),
     ...(destinations === undefined ? {} : { destinations }),
-    terms: [containerTerm(container), typeTerm(type)]
+    terms: []
   }
   return { type, container, createdAt: now, expiresAt, rest }
 }
