@@ -62,6 +62,11 @@ export class Caller implements Identity {
     return null
   }
 
+  /** True when some rule shows plain data under the permission. */
+  revealsAny(permission: string): boolean {
+    return this.#rules.get(permission)?.some((rule) => rule.transform === 'reveal') ?? false
+  }
+
   /** True when the application is not bound to destinations, or one of its bindings admits this one. */
   mayReach(destination: DestinationName): boolean {
     return this.#destinations === null || this.#destinations.admits(destination)

@@ -4,7 +4,7 @@
  *     tenant : kind : what : time : id
  *
  *     c  a container: all tokens, in the order of v2 lists      t  a type        f  a fingerprint
- *     m  a metadata pair, s  a search value: as the HMAC under the tenant's key, so that the store gives neither away
+ *     m  a metadata pair, s i  a search value: as the HMAC under the tenant's key, so that the store gives neither away
  *
  * `time` runs backwards, so that newer tokens come first. No part but the id may hold a colon.
  */
@@ -25,8 +25,33 @@ export function metadataTerm(key: KeyObject, name: string, value: string): strin
   return `m:${shortMac(key, ['metadata', name.toLowerCase(), value.toLowerCase()])}`
 }
 
-export function searchTerm(key: KeyObject, value: string): string {
+/** The terms under which a search value is kept: as it is, and, where that differs, without regard to case. */
+export function searchTerms(key: KeyObject, value: string): string[] {
+  const folded = value.toLowerCase()
+  const exact = exactTerm(key, value)
+  return folded === value ? [exact] : [exact, `i:${shortMac(key, ['search', folded])}`]
+}
+
+/** What finds a value exactly. */
+export function exactTerm(key: KeyObject, value: string): string {
   return `s:${shortMac(key, ['search', value])}`
+}
+
+/** What finds a value without regard to case: any of these. */
+export function foldedTerms(key: KeyObject, value: string): string[] {
+  const mac = shortMac(key, ['search', value.toLowerCase()])
+  return [`s:${mac}`, `i:${mac}`]
+}
+
+/** Rows that say what is over when: `!x:` an expiry, `!v:` the time of a cvc. In no tenant, in the order of time. */
+export function dueKey(kind: 'x' | 'v', at: number, tenant: string, id: string): string {
+  return `!${kind}:${String(at).padStart(15, '0')}:${tenant}:${id}`
+}
+
+/** The parts of such a row's key. */
+export function dueOf(key: string): { at: number; tenant: string; id: string } {
+  const [, at = '', tenant = ''] = key.split(':', 3)
+  return { at: Number(at), tenant, id: key.slice(at.length + tenant.length + 5) }
 }
 
 /** The row's key for a token under a term. */

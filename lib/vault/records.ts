@@ -4,6 +4,7 @@
  */
 import { type KeyObject, timingSafeEqual } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
+import type { Identity } from './access.ts'
 import { macOf } from './keyring.ts'
 import type { Change, Table } from './store.ts'
 
@@ -34,4 +35,21 @@ export class Records {
     }
     return JSON.parse(text.toString()) as T
   }
+
+  /** A row of `/logs`. */
+  log(by: Identity, entity: string, id: string, operation: string, traceId: string, at: number): Change {
+    const key = `${by.tenant}:${String(at).padStart(14, '0')}:${crypto.randomUUID()}`
+    return this.put('changes', key, { at, entity, id, operation, application: by.application, key: by.keyId, traceId })
+  }
+}
+
+/** Who changed what, when. */
+export interface LogEntry {
+  readonly at: number
+  readonly entity: string
+  readonly id: string
+  readonly operation: string
+  readonly application: string
+  readonly key: string
+  readonly traceId: string
 }

@@ -238,12 +238,26 @@ export class Revealer {
     return found
   }
 
+  /** Makes sure that the keys that open a record are at hand. */
+  async fetchKeys(record: TokenRecord): Promise<void> {
+    const { keyring } = this.#parts
+    if (keyring.opener(record.bytes, record.sealAt) === undefined) await keyring.fetch(record.bytes, record.sealAt)
+    if (!record.hasCvc || keyring.opener(record.bytes, record.cvcSealAt) !== undefined) return
+    await keyring.fetch(record.bytes, record.cvcSealAt)
+  }
+
   /** Opens a record whose data key is at hand. The cvc is null once its time is over. */
   plaintext(tenant: string, id: string, record: TokenRecord): string {
+    const text = this.data(tenant, id, record)
+    return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
+  }
+
+  /** The same without a cvc. */
+  data(tenant: string, id: string, record: TokenRecord): string {
     const { bytes, sealAt, sealEnd, headerEnd } = record
     const key = this.#parts.keyring.opener(bytes, sealAt)
     if (key === undefined) throw new SluiceError('ERR_INTERNAL', 'A data key was not fetched')
-    const text = open(key, bytes, sealAt, sealEnd, {
+    return open(key, bytes, sealAt, sealEnd, {
       purpose: PURPOSE_DATA,
       tenant,
       id,
@@ -251,7 +265,6 @@ export class Revealer {
       start: 0,
       end: headerEnd
     })
-    return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
   }
 
   #withCvc(tenant: string, id: string, record: TokenRecord, data: string): string {

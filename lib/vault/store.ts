@@ -86,8 +86,8 @@ export interface Store {
   scan(table: Table, range: Range): MaybePromise<Row[]>
   /** Keys only. */
   keys(table: Table, range: Range): MaybePromise<string[]>
-  /** How many keys begin with the prefix. */
-  count(table: Table, prefix: string): MaybePromise<number>
+  /** How many keys begin with the prefix, counted up to `limit`. */
+  count(table: Table, prefix: string, limit?: number): MaybePromise<number>
   /** The number of batches so far that had `raise`, as seen by this process at most one event-loop turn ago. */
   generation(): MaybePromise<number>
   close(): Promise<void>

@@ -179,3 +179,16 @@ function isRoutingNumber(text: string): boolean {
 
 const CARD_NUMBER = 'The card number is not valid'
 const ROUTING_NUMBER = 'The routing number is not valid'
+
+/** Why a text cannot be a token id; null when it can. */
+export function idFault(id: string): string | null {
+  if (id.length < 3 || id.length > 400) return 'The id must have 3 to 400 characters'
+  if (FORBIDDEN.test(id)) return 'The id holds a forbidden character'
+  if (id.startsWith('fp_')) return 'The id must not begin with fp_'
+  if (id.startsWith('.') || id.trim() !== id) return 'The id must not begin with a dot, or begin or end with a space'
+  return null
+}
+
+/** The characters that no id may hold: the vendor's list, control characters, and half a surrogate pair. */
+// oxlint-disable-next-line no-control-regex
+const FORBIDDEN = /[#/\\+?[\]|&=%<>{}^\u0000-\u001f\u007f]|\p{Surrogate}/u

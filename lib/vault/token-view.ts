@@ -1,6 +1,9 @@
 /** A token as it is shown to somebody, and its JSON. */
-import { formatJson, type Json } from '../json.ts'
-import type { Secret } from '../secret.ts'
+import { formatJson, type Json, parseJson } from '../json.ts'
+import { evaluateStructure } from '../expr/template.ts'
+import { Secret } from '../secret.ts'
+import type { Caller } from './access.ts'
+import type { Transform } from './permissions.ts'
 import type { TokenHeader } from './token.ts'
 
 export interface TokenView extends TokenHeader {
@@ -10,6 +13,8 @@ export interface TokenView extends TokenHeader {
   readonly shown: Secret | null
   /** False: the reader may not know the fingerprint of this token, nor whether it was deduplicated. */
   readonly mayKnow: boolean
+  /** True: the reader may see that there is a token, and nothing about it. */
+  readonly isBare?: boolean
   /** Set in the answer to a create that asked for it. */
   readonly deduplicated?: boolean
 }
@@ -20,6 +25,7 @@ export interface TokenView extends TokenHeader {
  */
 export function tokenText(view: TokenView): string {
   const { rest } = view
+  if (view.isBare === true) return bareText(view)
   const members: Record<string, Json | undefined> = {
     metadata: rest.metadata,
     mask: rest.mask,
@@ -43,6 +49,37 @@ export function tokenText(view: TokenView): string {
     if (value !== undefined) text += `,"${name}":${formatJson(value)}`
   }
   return `${text}}`
+}
+
+function bareText({ id, tenant, type, container }: TokenView): string {
+  return formatJson({ id, tenant_id: tenant, type, data: null, container, containers: [container] })
+}
+
+/**
+ * What of a token the caller may see: by `token:read`; without that the mask at most, and never the plain data.
+ *
+ * @param text The data without a cvc, of which masks are made, and the whole of it.
+ */
+export function viewOf(
+  caller: Caller,
+  id: string,
+  header: TokenHeader,
+  permission: string,
+  text: { readonly data: string; readonly whole: string }
+): TokenView {
+  const read = caller.allows('token:read', header.container)
+  const transform = read ?? (caller.allows(permission, header.container) === 'redact' ? 'redact' : 'mask')
+  const shown = transform === 'reveal' ? new Secret(text.whole) : masked(header, transform, text.data)
+  return { ...header, tenant: caller.tenant, id, shown, mayKnow: read !== null }
+}
+
+function masked({ rest }: TokenHeader, transform: Transform, data: string): Secret | null {
+  if (transform === 'redact' || rest.mask === undefined || rest.privacy?.restriction_policy === 'redact') return null
+  try {
+    return new Secret(formatJson(evaluateStructure(rest.mask, { data: parseJson(data) })))
+  } catch {
+    return null
+  }
 }
 
 /** ISO 8601 in UTC, without fractions where there are none. */

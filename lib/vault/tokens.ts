@@ -1,34 +1,33 @@
-/** Creating, reading and deleting tokens: check, audit, then touch the store. */
+/** Creating, reading, changing and deleting tokens: check, audit, then touch the store. */
+import type { KeyObject } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
-import type { Json } from '../json.ts'
-import { Secret } from '../secret.ts'
+import { formatJson, type Json, parseJson } from '../json.ts'
 import type { Caller } from './access.ts'
 import type { Audit } from './audit.ts'
-import type { DestinationRule } from './destinations.ts'
-import { indexKey, termsOf } from './index-terms.ts'
+import { dueKey, dueOf, fingerprintTerm, idOfIndexKey, indexKey, termsOf } from './index-terms.ts'
 import type { Keyring } from './keyring.ts'
 import type { Transform } from './permissions.ts'
 import type { Records } from './records.ts'
 import type { Purpose, Revealer } from './reveal.ts'
 import type { DataKey } from './seal.ts'
-import type { Change, Store } from './store.ts'
+import type { Batch, Change, Store } from './store.ts'
 import { encodeToken, isWellFormed, type TokenHeader, TokenRecord, tokenKey } from './token.ts'
-import type { TokenView } from './token-view.ts'
+import { aliasOf, type Draft, idDataFault, isObject, type Made, makeToken } from './token-draft.ts'
+import { type TokenView, viewOf } from './token-view.ts'
 
-/** A token to make. Everything is checked already but what depends on the caller and on what exists. */
-export interface NewToken {
+/** A token to make. */
+export interface NewToken extends Draft {
+  /** An id, or an expression that yields one. undefined: a random one. */
   readonly id?: string
-  readonly type: string
-  readonly container: string
-  /** JSON text. */
-  readonly data: string
-  readonly mask?: Json
-  readonly metadata?: Readonly<Record<string, string>>
-  readonly privacy?: Readonly<Record<string, string>>
-  readonly searchIndexes?: readonly string[]
-  readonly fingerprintExpression?: string
-  readonly destinations?: readonly DestinationRule[]
-  readonly expiresAt: number | null
+  /** True: when there is a token of this type and fingerprint, that one is answered. */
+  readonly deduplicate?: boolean
+}
+
+/** What changes in a token, by a function of what it is. Sees the plain data. */
+export type Revision = (was: { readonly header: TokenHeader; readonly data: Json }) => {
+  readonly draft: Draft
+  /** True: something changes whose new value could show the old data, and the data is not wholly new. */
+  readonly isReading: boolean
 }
 
 export interface TokensParts {
@@ -38,6 +37,14 @@ export interface TokensParts {
   readonly audit: Audit
   readonly revealer: Revealer
   readonly now: () => number
+}
+
+/** A batch that grows, and what it will answer. */
+interface Growing {
+  readonly changes: Change[]
+  readonly absent: { table: 'tokens'; key: string }[]
+  readonly noneUnder: { table: 'tokens' | 'index'; prefix: string }[]
+  readonly ids: string[]
 }
 
 export class Tokens {
@@ -50,58 +57,100 @@ export class Tokens {
   /** As `Vault.create`. */
   async create(caller: Caller, tokens: readonly NewToken[], traceId: string): Promise<TokenView[]> {
     for (const { container } of tokens) requirePermission(caller, 'token:create', container)
-    const current = this.#parts.keyring.current()
+    const { keyring, audit } = this.#parts
+    const current = keyring.current()
     const key = current instanceof Promise ? await current : current
-    const now = this.#parts.now()
-    const changes: Change[] = []
-    const absent: { table: 'tokens'; key: string }[] = []
-    const noneUnder: { table: 'tokens'; prefix: string }[] = []
-    const views: TokenView[] = []
-    for (const token of tokens) {
-      const id = token.id ?? crypto.randomUUID()
-      const header = headerOf(caller, token, now)
-      this.#put(changes, key, caller.tenant, id, header, token.data)
-      if (token.id !== undefined) guardName(caller.tenant, id, absent, noneUnder)
-      changes.push(this.#change(caller, id, 'create', now, traceId))
-      views.push(viewOf(caller, id, header, 'token:create', new Secret(token.data)))
-    }
-    checkAmongThemselves(tokens)
-    const refusal = await this.#parts.store.write({ changes, absent, noneUnder })
-    if (refusal !== null)
-      throw tokens.some(({ id }) => tokenKey(caller.tenant, id ?? '') === refusal.key) ? conflict() : planted()
-    return views
-  }
-
-  #put(changes: Change[], key: DataKey, tenant: string, id: string, header: TokenHeader, data: string): void {
-    const value = encodeToken(key, tenant, id, header, data, null)
-    changes.push({ table: 'tokens', key: tokenKey(tenant, id), value, expect: null })
-    for (const term of termsOf(header)) {
-      changes.push({ table: 'index', key: indexKey(tenant, term, header.createdAt, id), value: NOTHING })
+    const tenantKey = keyring.tenantKey(caller.tenant)
+    const hmac = tenantKey instanceof Promise ? await tenantKey : tenantKey
+    for (let attempt = 0; ; attempt++) {
+      const growing: Growing = { changes: [], absent: [], noneUnder: [], ids: [] }
+      const views: TokenView[] = []
+      const stamp = { createdAt: this.#parts.now(), createdBy: caller.application, cvcTakenAt: this.#parts.now() }
+      for (const token of tokens) {
+        const made = makeToken(token, stamp, hmac)
+        views.push(
+          (await this.#deduplicated(caller, token, made, growing)) ??
+            this.#add(caller, key, token, made, attempt, growing)
+        )
+      }
+      const intent = await this.#intend(caller, 'create', growing.ids, traceId)
+      for (const id of growing.ids) growing.changes.push(this.#change(caller, id, 'create', traceId))
+      const refusal = await this.#parts.store.write(growing)
+      audit.outcome(intent, refusal === null ? 'created' : 'refused')
+      if (refusal === null) return views
+      if (refusal.table === 'tokens' && (await this.#mayTryAgain(caller, tokens, refusal.key, attempt))) continue
+      if (refusal.table === 'index' && attempt < ATTEMPTS) continue
+      throw growing.ids.some((id) => tokenKey(caller.tenant, id) === refusal.key) ? conflict() : planted()
     }
   }
 
-  /** A row of `/logs`. */
-  #change(caller: Caller, id: string, operation: string, now: number, traceId: string): Change {
-    const key = `${caller.tenant}:${String(now).padStart(14, '0')}:${crypto.randomUUID()}`
-    const value = {
-      at: now,
-      operation,
-      entity: 'token',
-      id,
-      application: caller.application,
-      key: caller.keyId,
-      traceId
+  /** After a refusal because of a row: true when it had only expired, or an alias can be drawn anew. */
+  async #mayTryAgain(caller: Caller, tokens: readonly NewToken[], key: string, attempt: number): Promise<boolean> {
+    if (attempt > ATTEMPTS) return false
+    const [row] = await this.#parts.store.load('tokens', [key])
+    if (row === undefined) return true
+    const record = new TokenRecord(row)
+    const id = key.slice(caller.tenant.length + 1)
+    if (record.isExpired(this.#parts.now())) {
+      await this.#parts.store.write({ changes: removal(caller.tenant, id, record) })
+      return true
     }
-    return this.#parts.records.put('changes', key, value)
+    return tokens.some((token) => isTemplate(token.id) && RANDOM.test(token.id ?? ''))
+  }
+
+  #add(caller: Caller, key: DataKey, token: NewToken, made: Made, attempt: number, growing: Growing): TokenView {
+    const id = newId(token, attempt)
+    if (token.id !== undefined) guardName(caller.tenant, id, growing)
+    if (growing.ids.includes(id)) throw conflict()
+    growing.ids.push(id)
+    const value = encodeToken(key, caller.tenant, id, made.header, made.data, made.cvc)
+    growing.changes.push({ table: 'tokens', key: tokenKey(caller.tenant, id), value, expect: null })
+    growing.changes.push(...rows(caller.tenant, id, made.header, made.cvc?.takenAt ?? null))
+    const view = viewOf(caller, id, made.header, 'token:create', { data: made.data, whole: token.data })
+    if (token.deduplicate !== true) return view
+    if (view.mayKnow) return { ...view, deduplicated: false }
+    return token.id === undefined ? { ...view, isBare: true } : view
+  }
+
+  /**
+   * The existing token that stands for a new one. Whoever may not read it learns nothing: it is found only in the
+   * container that was asked for, never under another id than the one that was asked for, is shown as bare as a new one
+   * is to them, and costs a durable write as well.
+   */
+  async #deduplicated(caller: Caller, token: NewToken, made: Made, growing: Growing): Promise<TokenView | null> {
+    const { fingerprint } = made.header.rest
+    if (token.deduplicate !== true || fingerprint === undefined) return null
+    const { store, now } = this.#parts
+    const prefix = `${caller.tenant}:${fingerprintTerm(fingerprint)}:`
+    let isElsewhere = false
+    for (const key of await store.keys('index', { prefix, limit: 100 })) {
+      const id = idOfIndexKey(key)
+      const [row] = await store.load('tokens', [tokenKey(caller.tenant, id)])
+      if (row === undefined) continue
+      const record = new TokenRecord(row)
+      if (record.isExpired(now())) {
+        await store.write({ changes: removal(caller.tenant, id, record) })
+        continue
+      }
+      const mayRead = caller.allows('token:read', record.container) !== null
+      if (!mayRead && (record.container !== token.container || token.id !== undefined)) {
+        isElsewhere = true
+        continue
+      }
+      growing.changes.push(this.#change(caller, id, 'deduplicate', ''))
+      const view = await this.#view(caller, id, record, 'token:create')
+      return view.mayKnow ? { ...view, deduplicated: true } : { ...view, isBare: true }
+    }
+    if (!isElsewhere) growing.noneUnder.push({ table: 'index', prefix })
+    return null
   }
 
   /** As `Vault.read`. */
   async read(caller: Caller, id: string, purpose: Purpose): Promise<TokenView> {
-    const record = await this.#load(caller.tenant, id)
+    const record = await this.load(caller.tenant, id)
     if (record === null) throw notFound()
     const transform = requirePermission(caller, 'token:read', record.container)
-    const header = record.header
-    if (transform !== 'reveal') return viewOf(caller, id, header, 'token:read', null)
+    if (transform !== 'reveal') return this.#view(caller, id, record, 'token:read')
     const [found] = await this.#parts.revealer.reveal(
       caller,
       [{ text: id, form: 'data', candidates: [id] }],
@@ -109,105 +158,230 @@ export class Tokens {
       1
     )
     if (found === undefined) throw notFound()
-    return viewOf(caller, id, header, 'token:read', found.data)
+    return viewOf(caller, id, record.header, 'token:read', {
+      data: found.data.exposeText(),
+      whole: found.data.exposeText()
+    })
+  }
+
+  /** As `Vault.update`. */
+  async update(caller: Caller, id: string, revise: Revision, traceId: string): Promise<TokenView> {
+    const { store, keyring, revealer, audit, now } = this.#parts
+    const current = await keyring.current()
+    const hmac: KeyObject = await keyring.tenantKey(caller.tenant)
+    for (;;) {
+      const record = await this.load(caller.tenant, id)
+      if (record === null) throw notFound()
+      requirePermission(caller, 'token:update', record.container)
+      await revealer.fetchKeys(record)
+      const was = record.header
+      const text = revealer.plaintext(caller.tenant, id, record)
+      const { draft, isReading } = revise({ header: was, data: parseJson(text) })
+      requirePermission(caller, 'token:update', draft.container)
+      if (isReading && caller.allows('token:read', record.container) !== 'reveal') throw missing('token:read')
+      const stamp = {
+        createdAt: was.createdAt,
+        createdBy: was.rest.createdBy,
+        modifiedAt: now(),
+        modifiedBy: caller.application,
+        cvcTakenAt: record.hasCvc && sameCvc(text, draft.data) ? record.cvcTakenAt : now()
+      }
+      const wasCvc = record.hasCvc && record.cvcKind === 'whole'
+      const made = makeToken(wasCvc ? { ...draft, isCvc: true } : draft, stamp, hmac)
+      const intent = await this.#intend(caller, 'update', [id], traceId)
+      const value = encodeToken(current, caller.tenant, id, made.header, made.data, made.cvc)
+      const changes: Change[] = [{ table: 'tokens', key: tokenKey(caller.tenant, id), value, expect: record.bytes }]
+      const after = rows(caller.tenant, id, made.header, made.cvc?.takenAt ?? null)
+      const kept = new Set(after.map(({ key }) => key))
+      for (const row of removal(caller.tenant, id, record).slice(1)) if (!kept.has(row.key)) changes.push(row)
+      changes.push(...after, this.#change(caller, id, 'update', traceId))
+      const refusal = await store.write({ changes })
+      audit.outcome(intent, refusal === null ? 'updated' : 'refused')
+      if (refusal === null)
+        return viewOf(caller, id, made.header, 'token:update', { data: made.data, whole: draft.data })
+    }
   }
 
   /** As `Vault.delete`. */
   async delete(caller: Caller, id: string, traceId: string): Promise<void> {
     for (;;) {
-      const record = await this.#load(caller.tenant, id)
+      const record = await this.load(caller.tenant, id)
       if (record === null) throw notFound()
       requirePermission(caller, 'token:delete', record.container)
-      const changes: Change[] = [
-        { table: 'tokens', key: tokenKey(caller.tenant, id), value: null, expect: record.bytes }
-      ]
-      for (const term of termsOf(record.header)) {
-        changes.push({ table: 'index', key: indexKey(caller.tenant, term, record.createdAt, id), value: null })
-      }
-      changes.push(this.#change(caller, id, 'delete', this.#parts.now(), traceId))
-      if ((await this.#parts.store.write({ changes })) === null) return
+      const intent = await this.#intend(caller, 'delete', [id], traceId)
+      const changes = [...removal(caller.tenant, id, record), this.#change(caller, id, 'delete', traceId)]
+      const refusal = await this.#parts.store.write({ changes })
+      this.#parts.audit.outcome(intent, refusal === null ? 'deleted' : 'refused')
+      if (refusal === null) return
     }
   }
 
-  async #load(tenant: string, id: string): Promise<TokenRecord | null> {
+  /** A token of the store; null when there is none, or it has expired. Checks nothing. */
+  async load(tenant: string, id: string): Promise<TokenRecord | null> {
     if (id.length > MAX_ID || !isWellFormed(id)) return null
     const [row] = await this.#parts.store.load('tokens', [tokenKey(tenant, id)])
     if (row === undefined) return null
     const record = new TokenRecord(row)
     return record.isExpired(this.#parts.now()) ? null : record
   }
+
+  /** As the caller may see it, without an audit record unless it is plain: for lists, masks and answers. */
+  async #view(caller: Caller, id: string, record: TokenRecord, permission: string): Promise<TokenView> {
+    const { revealer } = this.#parts
+    await revealer.fetchKeys(record)
+    const data = revealer.data(caller.tenant, id, record)
+    return viewOf(caller, id, record.header, permission, { data, whole: revealer.plaintext(caller.tenant, id, record) })
+  }
+
+  /** Views of many, with one audit record for those that are shown in plain. */
+  async views(
+    caller: Caller,
+    found: readonly { id: string; record: TokenRecord }[],
+    permission: string,
+    traceId: string
+  ): Promise<TokenView[]> {
+    const views: TokenView[] = []
+    const plain: string[] = []
+    for (const { id, record } of found) {
+      if (caller.allows('token:read', record.container) === 'reveal') plain.push(id)
+      views.push(await this.#view(caller, id, record, permission))
+    }
+    if (plain.length > 0) {
+      const intent = await this.#intend(caller, 'read', plain, traceId)
+      this.#parts.audit.outcome(intent, 'shown')
+    }
+    return views
+  }
+
+  /** Writes an intent; resolves once it is with the kernel. */
+  #intend(caller: Caller, door: string, ids: readonly string[], traceId: string): Promise<number> {
+    const { audit } = this.#parts
+    const trace = JSON.stringify(traceId)
+    const intent = audit.intent(`"door":"${door}",${caller.auditText}"tokens":${JSON.stringify(ids)},"trace":${trace},`)
+    return new Promise((resolve, reject) => {
+      audit.release({
+        released: () => {
+          resolve(intent)
+        },
+        refused: reject
+      })
+    })
+  }
+
+  /** A row of `/logs`. */
+  #change(caller: Caller, id: string, operation: string, traceId: string): Change {
+    const { records, now } = this.#parts
+    return records.log(caller, 'token', id, operation, traceId, now())
+  }
+
+  /**
+   * Deletes tokens that have expired and cvcs whose time is over, at most `limit` of each. Gives how many it looked at.
+   */
+  async purge(cvcRetentionMs: number, limit: number): Promise<number> {
+    const { store, now } = this.#parts
+    const time = now()
+    let seen = 0
+    for (const [kind, until] of [
+      ['x', time],
+      ['v', time - cvcRetentionMs]
+    ] as const) {
+      for (const key of await store.keys('index', { prefix: `!${kind}:`, limit })) {
+        const due = dueOf(key)
+        if (due.at > until) break
+        seen++
+        const [row] = await store.load('tokens', [tokenKey(due.tenant, due.id)])
+        await store.write(
+          purgeBatch(kind, key, due.tenant, due.id, row === undefined ? null : new TokenRecord(row), until)
+        )
+      }
+    }
+    return seen
+  }
 }
 
-function headerOf(caller: Caller, token: NewToken, now: number): TokenHeader {
-  const { type, container, expiresAt, mask, metadata, privacy, searchIndexes, fingerprintExpression, destinations } =
-    token
-  const rest = {
-    createdBy: caller.application,
-    ...(metadata === undefined ? {} : { metadata }),
-    ...(mask === undefined ? {} : { mask }),
-    ...(privacy === undefined ? {} : { privacy }),
-    ...(searchIndexes === undefined ? {} : { searchIndexes }),
-    ...(fingerprintExpression === undefined ? {} : { fingerprintExpression }),
-    ...(destinations === undefined ? {} : { destinations }),
-    terms: []
-  }
-  return { type, container, createdAt: now, expiresAt, rest }
+/** Without its row when that has gone or changed meanwhile. */
+function purgeBatch(
+  kind: 'x' | 'v',
+  dueRow: string,
+  tenant: string,
+  id: string,
+  record: TokenRecord | null,
+  until: number
+): Batch {
+  const done: Change = { table: 'index', key: dueRow, value: null }
+  if (record === null) return { changes: [done] }
+  if (kind === 'x') return { changes: record.isExpired(until) ? removal(tenant, id, record) : [done] }
+  if (!record.hasCvc || record.cvcTakenAt > until) return { changes: [done] }
+  // NOTE: a record that is a cvc and nothing else stays, as null: its id keeps its meaning.
+  const value = record.bytes.subarray(0, record.sealEnd)
+  return { changes: [{ table: 'tokens', key: tokenKey(tenant, id), value, expect: record.bytes }, done] }
+}
+
+/** The rows by which a token is found, and by which it is purged. */
+function rows(tenant: string, id: string, header: TokenHeader, cvcTakenAt: number | null): Change[] {
+  const keys = termsOf(header).map((term) => indexKey(tenant, term, header.createdAt, id))
+  if (header.expiresAt !== null) keys.push(dueKey('x', header.expiresAt, tenant, id))
+  if (cvcTakenAt !== null) keys.push(dueKey('v', cvcTakenAt, tenant, id))
+  return keys.map((key) => ({ table: 'index', key, value: NOTHING }))
+}
+
+/** What removes a token: its row first, then all that leads to it. */
+function removal(tenant: string, id: string, record: TokenRecord): Change[] {
+  const taken = record.hasCvc ? record.cvcTakenAt : null
+  const gone = rows(tenant, id, record.header, taken).map((row) => ({ ...row, value: null }))
+  return [{ table: 'tokens', key: tokenKey(tenant, id), value: null, expect: record.bytes }, ...gone]
+}
+
+function newId(token: NewToken, attempt: number): string {
+  const { id, data } = token
+  if (id === undefined || (isTemplate(id) && attempt > ATTEMPTS - 2)) return crypto.randomUUID()
+  if (isTemplate(id)) return aliasOf(id, data)
+  const fault = idDataFault(id, data)
+  if (fault !== null) throw new SluiceError('ERR_INPUT', fault, { fields: { id: [fault] } })
+  return id
+}
+
+const isTemplate = (id: string | undefined): boolean => id?.includes('{') === true
+
+/** True when an update left the cvc as it was. */
+function sameCvc(before: string, after: string): boolean {
+  const [was, is] = [parseJson(before), parseJson(after)]
+  if (isObject(was) && isObject(is)) return formatJson(was.cvc ?? null) === formatJson(is.cvc ?? null)
+  return before === after
 }
 
 /**
  * Nobody may plant a token under somebody else's name: a given id is refused when a leading part of it, cut at a dot,
  * is a token, or when it would be such a part of one.
  */
-function guardName(
-  tenant: string,
-  id: string,
-  absent: { table: 'tokens'; key: string }[],
-  noneUnder: { table: 'tokens'; prefix: string }[]
-): void {
+function guardName(tenant: string, id: string, growing: Growing): void {
   for (let at = id.indexOf('.'); at >= 0; at = id.indexOf('.', at + 1)) {
-    if (at > 0) absent.push({ table: 'tokens', key: tokenKey(tenant, id.slice(0, at)) })
+    const part = id.slice(0, at)
+    if (growing.ids.includes(part)) throw planted()
+    if (at > 0) growing.absent.push({ table: 'tokens', key: tokenKey(tenant, part) })
   }
-  noneUnder.push({ table: 'tokens', prefix: `${tokenKey(tenant, id)}.` })
+  if (growing.ids.some((other) => other.startsWith(`${id}.`))) throw planted()
+  growing.noneUnder.push({ table: 'tokens', prefix: `${tokenKey(tenant, id)}.` })
 }
-
-/** The same within one batch. */
-function checkAmongThemselves(tokens: readonly NewToken[]): void {
-  const ids = new Set<string>()
-  for (const { id } of tokens) {
-    if (id === undefined) continue
-    if (ids.has(id)) throw conflict()
-    ids.add(id)
-  }
-  for (const id of ids) {
-    for (let at = id.indexOf('.'); at >= 0; at = id.indexOf('.', at + 1)) if (ids.has(id.slice(0, at))) throw planted()
-  }
-}
-
-/** What of the token the caller may see: by `token:read`; without it the mask, and never the plain data. */
-function viewOf(caller: Caller, id: string, header: TokenHeader, permission: string, data: Secret | null): TokenView {
-  const read = caller.allows('token:read', header.container)
-  const shown = (read ?? weaker(caller.allows(permission, header.container))) === 'reveal' ? data : null
-  return { ...header, tenant: caller.tenant, id, shown, mayKnow: read !== null }
-}
-
-const weaker = (transform: Transform | null): Transform => (transform === 'redact' ? 'redact' : 'mask')
 
 /** Throws ERR_PERMISSION. */
 function requirePermission(caller: Caller, permission: string, container: string): Transform {
   const transform = caller.allows(permission, container)
-  if (transform === null)
-    throw new SluiceError('ERR_PERMISSION', `Missing permission: ${permission}`, { names: [permission] })
+  if (transform === null) throw missing(permission)
   return transform
 }
 
+const missing = (permission: string) =>
+  new SluiceError('ERR_PERMISSION', `Missing permission: ${permission}`, { names: [permission] })
 const notFound = () => new SluiceError('ERR_NOT_FOUND', 'The token was not found')
 const conflict = () =>
   new SluiceError('ERR_CONFLICT', 'A token with this id exists', { fields: { id: ['A token with this id exists'] } })
-
 const planted = () => {
   const why = 'The id runs into the id of another token at a dot'
   return new SluiceError('ERR_INPUT', why, { fields: { id: [why] } })
 }
 
+const RANDOM = /\balias_/
+const ATTEMPTS = 10
 const NOTHING = Buffer.alloc(0)
 const MAX_ID = 400

@@ -3,18 +3,22 @@
  * store. What is behind it: store.ts (bytes), keyring.ts and seal.ts (secrecy), access.ts (who may), audit.ts.
  */
 import { SluiceError } from '../errors.ts'
+import type { Json } from '../json.ts'
 import type { Caller } from './access.ts'
 import { looksLikeApiKey } from './api-key.ts'
 import { Applications } from './applications.ts'
 import { Audit, type Release } from './audit.ts'
 import type { DestinationRule } from './destinations.ts'
+import { detokenize } from './detokenize.ts'
 import { digestOf, Keyring, type SealName } from './keyring.ts'
 import type { MasterKey } from './master-key.ts'
 import { ALL_PERMISSIONS, ALL_RULES, type ApplicationType, type Rule } from './permissions.ts'
+import { type Condition, parseQuery, parseSimpleQuery } from './query.ts'
 import { Records } from './records.ts'
 import { type FoundToken, type Purpose, Revealer, type RevealSubject } from './reveal.ts'
+import { type Look, Search } from './search.ts'
 import type { MaybePromise, Store } from './store.ts'
-import { type NewToken, Tokens } from './tokens.ts'
+import { type NewToken, type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
 
 export interface VaultOptions {
@@ -56,6 +60,8 @@ export class Vault {
   readonly #audit: Audit
   readonly #revealer: Revealer
   readonly #tokens: Tokens
+  readonly #search: Search
+  readonly #keyring: Keyring
   /** Applications and their keys, for the API and the command line. */
   readonly applications: Applications
   // :: SHA-256 of a presented key → its caller, for the generation `#callersOf`
@@ -68,6 +74,8 @@ export class Vault {
     const { store, now = Date.now, cvcRetentionMs = 3_600_000 } = options
     const records = new Records(keyring.derive('records'))
     this.#store = store
+    this.#keyring = keyring
+    this.#search = new Search(store, now)
     this.applications = new Applications(store, records, now)
     this.#audit = new Audit({
       directory: options.auditDirectory,
@@ -159,6 +167,11 @@ export class Vault {
     return this.#revealer.reveal(caller, subjects, purpose, limit)
   }
 
+  /** A JSON structure with its expressions evaluated; it may leave after `release`. Throws ERR_EXPR_*, and as `reveal`. */
+  detokenize(caller: Caller, structure: Json, purpose: Purpose, limit: number): Promise<Json> {
+    return detokenize(this.#revealer, caller, structure, purpose, limit)
+  }
+
   /** Calls back after the audit records of this event-loop turn are with the kernel, or could not be written. */
   release(go: Release): void {
     this.#audit.release(go)
@@ -184,6 +197,38 @@ export class Vault {
   /** A token as the caller may see it. Throws ERR_NOT_FOUND, ERR_PERMISSION. */
   read(caller: Caller, id: string, purpose: Purpose): Promise<TokenView> {
     return this.#tokens.read(caller, id, purpose)
+  }
+
+  /**
+   * Changes a token. What could show its data to somebody who may not read it needs `token:read` with transform reveal.
+   * Throws ERR_NOT_FOUND, ERR_PERMISSION, ERR_INPUT.
+   */
+  update(caller: Caller, id: string, revise: Revision, traceId: string): Promise<TokenView> {
+    return this.#tokens.update(caller, id, revise, traceId)
+  }
+
+  /** The condition that a query stands for; `simple`: of the v2 language. Throws ERR_INPUT with the position. */
+  parseQuery(text: string, simple: boolean): Condition {
+    return simple ? parseSimpleQuery(text) : parseQuery(text)
+  }
+
+  /** A page of tokens by number, as the caller may see them, and how many there are. */
+  async page(look: Look, page: number, size: number, traceId: string): Promise<{ views: TokenView[]; total: number }> {
+    const key = await this.#keyring.tenantKey(look.caller.tenant)
+    const { hits, total } = await this.#search.page(look, key, page, size)
+    return { views: await this.#tokens.views(look.caller, hits, look.permission, traceId), total }
+  }
+
+  /** A page of tokens from a cursor on, as the caller may see them, and the next cursor. */
+  async cursorPage(
+    look: Look,
+    start: string | null,
+    size: number,
+    traceId: string
+  ): Promise<{ views: TokenView[]; next: string | null }> {
+    const key = await this.#keyring.tenantKey(look.caller.tenant)
+    const { hits, next } = await this.#search.cursorPage(look, key, start, size)
+    return { views: await this.#tokens.views(look.caller, hits, look.permission, traceId), next }
   }
 
   /** Throws ERR_NOT_FOUND, ERR_PERMISSION. */

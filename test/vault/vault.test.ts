@@ -66,8 +66,8 @@ t.test('reveal', async (t) => {
   const other = await newCaller({ tenant: 'other' })
   const user = await newCaller({ permissions: ['token:use', 'token:create'] })
   const reader = await newCaller({ permissions: ['token:read'] })
-  await vault.create(caller, [token('"one"', { id: 'one' }), token('{"b":2}', { id: 'two' })], 'trace')
-  await vault.create(caller, [token('"card"', { id: 'card', container: '/pci/high/' })], 'trace')
+  await vault.create(caller, [token('"data-one"', { id: 'one' }), token('{"b":2}', { id: 'two' })], 'trace')
+  await vault.create(caller, [token('"data-card"', { id: 'card', container: '/pci/high/' })], 'trace')
   await vault.create(caller, [token('"dotted"', { id: 'john@x.com' })], 'trace')
 
   t.test('the whole subject is tried before its leading parts', async (t) => {
@@ -386,7 +386,7 @@ t.test('audit', async (t) => {
     const [name = ''] = readdirSync(other.auditDirectory)
     t.match(
       readFileSync(join(other.auditDirectory, name), 'utf8'),
-      /\{"seal":1,"n":1,"bytes":\d+,"mac":"[\w-]{43}"\}\n$/
+      /\{"seal":1,"n":2,"bytes":\d+,"mac":"[\w-]{43}"\}\n$/
     )
     const reopened = openLmdb(join(other.directory, 'store'))
     t.equal(await reopened.count('anchors', ''), 1)
@@ -397,15 +397,21 @@ t.test('audit', async (t) => {
   t.test('when it cannot be written nothing is released', async (t) => {
     const blocked = await newVault()
     const reader = await blocked.caller()
-    writeFileSync(blocked.auditDirectory, 'a file where the directory should be')
     await blocked.vault.create(reader, [token('"x"', { id: 'aaa' })], 'trace')
-    await blocked.vault.reveal(reader, [subject('aaa')], purpose(), 1)
-    await t.rejects(blocked.vault.released(), { code: 'ERR_AUDIT_UNAVAILABLE' })
+    const again = { directory: blocked.directory, masterKey: blocked.masterKey }
+    await blocked.vault.close()
+    rmSync(blocked.auditDirectory, { recursive: true })
+    writeFileSync(blocked.auditDirectory, 'a file where the directory should be')
+    const { vault: mute, close: shut } = await newVault(again)
+    await mute.reveal(reader, [subject('aaa')], purpose(), 1)
+    await t.rejects(mute.released(), { code: 'ERR_AUDIT_UNAVAILABLE' })
+    await t.rejects(mute.create(reader, [token('"y"')], 'trace'), { code: 'ERR_AUDIT_UNAVAILABLE' })
     rmSync(blocked.auditDirectory)
-    await blocked.vault.reveal(reader, [subject('aaa')], purpose(), 1)
-    await blocked.vault.released()
+    await mute.reveal(reader, [subject('aaa')], purpose(), 1)
+    await mute.released()
     t.equal(readdirSync(blocked.auditDirectory).length, 1, 'and it heals')
-    await blocked.close()
+    await shut()
+    rmSync(blocked.directory, { recursive: true })
   })
 
   t.equal(await store.count('changes', 'acme:'), 1, 'a change is a row of the store')

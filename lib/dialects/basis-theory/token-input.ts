@@ -2,8 +2,9 @@
 import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json, LosslessNumber, parseJson } from '../../json.ts'
 import { DestinationList, type DestinationRule } from '../../vault/destinations.ts'
-import type { NewToken } from '../../vault/tokens.ts'
-import { type Classification, CONTAINER, type ImpactLevel, typeOf } from '../../vault/token-types.ts'
+import type { TokenHeader } from '../../vault/token.ts'
+import type { NewToken, Revision } from '../../vault/tokens.ts'
+import { type Classification, CONTAINER, idFault, type ImpactLevel, typeOf } from '../../vault/token-types.ts'
 
 export type JsonObject = Record<string, Json | undefined>
 
@@ -63,10 +64,8 @@ export function readNewToken(body: JsonObject): NewToken {
   const destinations = readDestinations(body.destinations, faults)
   const id = body.id === undefined || body.id === null ? undefined : body.id
   if (id !== undefined) checkId(id, faults)
-  const expression = body.fingerprint_expression
-  if (expression !== undefined && expression !== null && (typeof expression !== 'string' || expression.length > 400)) {
-    faults.add('fingerprint_expression', 'The fingerprint expression must be a string of at most 400 characters')
-  }
+  const deduplicate = readFlag(body.deduplicate_token, 'deduplicate_token', faults)
+  const expression = readExpression(body.fingerprint_expression, faults)
   const mask = body.mask === null ? undefined : body.mask
   if (mask !== undefined && privacy?.restriction_policy === 'redact')
     faults.add('mask', 'A mask goes with the restriction policy mask only')
@@ -81,10 +80,99 @@ export function readNewToken(body: JsonObject): NewToken {
     ...(metadata === undefined ? {} : { metadata }),
     ...(privacy === undefined ? {} : { privacy }),
     ...(searchIndexes === undefined ? {} : { searchIndexes }),
-    ...(typeof expression === 'string' ? { fingerprintExpression: expression } : {}),
+    ...(expression === undefined ? {} : { fingerprintExpression: expression }),
     ...(destinations === undefined ? {} : { destinations }),
+    ...(deduplicate ? { deduplicate } : {}),
     expiresAt
   }
+}
+
+/** What a merge patch (RFC 7396) makes of a token. Throws ERR_INPUT with the faults of each field. */
+export function readRevision(body: JsonObject): Revision {
+  return ({ header, data: before }) => {
+    const faults = new Faults()
+    const { type, rest } = header
+    const patched = (name: string, was: Json): Json => (body[name] === undefined ? was : mergePatch(was, body[name]))
+    const data = patched('data', before)
+    if (data === null) faults.add('data', 'The data field is required')
+    else faults.addAll(typeOf(type).faults(data))
+    const isNew = body.data !== undefined && (asObject(body.data) === null || asObject(before) === null)
+    const { container, privacy } = revisedPrivacy(body, header, faults)
+    const metadata = readMetadata(patched('metadata', rest.metadata ?? null), faults)
+    const searchIndexes =
+      body.search_indexes === undefined ? rest.searchIndexes : readSearchIndexes(body.search_indexes, 5, faults)
+    const destinations =
+      body.destinations === undefined ? rest.destinations : readDestinations(body.destinations, faults)
+    const expression =
+      body.fingerprint_expression === undefined
+        ? rest.fingerprintExpression
+        : readExpression(body.fingerprint_expression, faults)
+    const expiresAt = body.expires_at === undefined ? header.expiresAt : readExpiry(body.expires_at, faults)
+    faults.settle()
+    const draft = {
+      type,
+      container,
+      data: formatJson(data),
+      mask: patched('mask', rest.mask ?? null),
+      ...(metadata === undefined ? {} : { metadata }),
+      ...(privacy === undefined ? {} : { privacy }),
+      searchIndexes: searchIndexes ?? [],
+      ...(expression === undefined ? {} : { fingerprintExpression: expression }),
+      ...(destinations === undefined ? {} : { destinations }),
+      expiresAt
+    }
+    return { draft, isReading: !isNew && READING.some((name) => body[name] !== undefined) }
+  }
+}
+
+/** The classification of a token never changes, and its impact level only rises above the least of its type. */
+function revisedPrivacy(
+  body: JsonObject,
+  { type, container: was, rest }: TokenHeader,
+  faults: Faults
+): { container: string; privacy: Readonly<Record<string, string>> | undefined } {
+  const given = readPrivacyFields(body.privacy, faults)
+  const named = readContainer(body, faults)
+  const level = given?.impact_level
+  if (given?.classification !== undefined) faults.add('privacy.classification', 'The classification cannot be changed')
+  if (named !== undefined && level !== undefined)
+    faults.add('privacy', 'The impact level does not go together with containers')
+  if (level !== undefined && IMPACTS.indexOf(level) < IMPACTS.indexOf(typeOf(type).leastImpact)) {
+    faults.add('privacy.impact_level', 'The impact level is below the least of the type')
+  }
+  const [, classification = 'general', impact = 'high'] = was.split('/')
+  const container = named ?? (level === undefined ? was : `/${classification}/${level}/`)
+  if (given === undefined) return { container, privacy: rest.privacy }
+  const before = rest.privacy ?? {
+    classification,
+    impact_level: impact,
+    restriction_policy: typeOf(type).restrictionPolicy
+  }
+  return { container, privacy: { ...before, ...given } }
+}
+
+function mergePatch(target: Json, patch: Json): Json {
+  const changes = asObject(patch)
+  if (changes === null) return patch
+  const merged = new Map(Object.entries(asObject(target) ?? {}))
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === undefined) merged.delete(name)
+    else merged.set(name, mergePatch(merged.get(name) ?? null, value))
+  }
+  return Object.fromEntries(merged) as Json
+}
+
+function readExpression(value: Json | undefined, faults: Faults): string | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'string' && value !== '' && value.length <= 400) return value
+  faults.add('fingerprint_expression', 'The fingerprint expression must be a string of at most 400 characters')
+  return undefined
+}
+
+function readFlag(value: Json | undefined, field: string, faults: Faults): boolean {
+  if (value === undefined || value === null || value === false) return false
+  if (value !== true) faults.add(field, 'The value must be true or false')
+  return value === true
 }
 
 function readType(type: Json | undefined, faults: Faults): string {
@@ -96,17 +184,9 @@ function readType(type: Json | undefined, faults: Faults): string {
 
 /** A literal id; one with an expression in it is judged when it is evaluated. */
 function checkId(id: Json, faults: Faults): void {
+  if (typeof id === 'string' && id.includes('{{')) return
   const fault = typeof id !== 'string' ? 'The id must be a string' : idFault(id)
   if (fault !== null) faults.add('id', fault)
-}
-
-/** Why a text cannot be a token id; null when it can. */
-export function idFault(id: string): string | null {
-  if (id.length < 3 || id.length > 400) return 'The id must have 3 to 400 characters'
-  if (FORBIDDEN.test(id)) return 'The id holds a forbidden character'
-  if (id.startsWith('fp_')) return 'The id must not begin with fp_'
-  if (id.startsWith('.') || id.trim() !== id) return 'The id must not begin with a dot, or begin or end with a space'
-  return null
 }
 
 function readPrivacy(
@@ -230,15 +310,22 @@ export function parseTime(text: string): number {
 }
 
 const malformed = (why: string) => new SluiceError('ERR_INPUT', why, { fields: { '': [why] } })
+/** What of a token, when it changes, could show its data. */
+const READING = [
+  'mask',
+  'fingerprint_expression',
+  'search_indexes',
+  'privacy',
+  'containers',
+  'container',
+  'destinations'
+]
 const IMPACTS = ['low', 'moderate', 'high']
 const PRIVACY = {
   classification: ['general', 'bank', 'pci', 'pii'],
   impact_level: IMPACTS,
   restriction_policy: ['mask', 'redact']
 } as const
-/** The characters that no id may hold: the vendor's list, control characters, and half a surrogate pair. */
-// oxlint-disable-next-line no-control-regex
-const FORBIDDEN = /[#/\\+?[\]|&=%<>{}^\u0000-\u001f\u007f]|\p{Surrogate}/u
 const ISO = /^(\d{4}-\d{2}-\d{2})(?:([T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,7})?)?)(Z|[+-]\d{2}:\d{2})?)?$/i
 const AMERICAN =
   /^(\d{1,2})\/(\d{1,2})\/(\d{4})(?: (\d{1,2}):(\d{2})(?::(\d{2}))?(?: (AM|PM))?(?: ([+-]\d{2}:\d{2}))?)?$/i

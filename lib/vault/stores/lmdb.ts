@@ -140,8 +140,11 @@ class LmdbStore implements Store {
     }
   }
 
-  count(table: Table, prefix: string): number {
-    return this.#tables[table].getKeysCount({ start: prefix, end: beyond(prefix) })
+  count(table: Table, prefix: string, limit = Number.MAX_SAFE_INTEGER): number {
+    if (limit === Number.MAX_SAFE_INTEGER) {
+      return this.#tables[table].getKeysCount({ start: prefix, end: beyond(prefix) })
+    }
+    return this.keys(table, { prefix, limit }).length
   }
 
   generation(): number {

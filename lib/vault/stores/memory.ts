@@ -53,8 +53,8 @@ class MemoryStore implements Store {
     return rest.slice(skip, skip + limit)
   }
 
-  count(table: Table, prefix: string): number {
-    return [...this.#rows(table).keys()].filter((key) => key.startsWith(prefix)).length
+  count(table: Table, prefix: string, limit = Number.MAX_SAFE_INTEGER): number {
+    return Math.min(limit, [...this.#rows(table).keys()].filter((key) => key.startsWith(prefix)).length)
   }
 
   generation(): number {

@@ -122,6 +122,7 @@ export function storeContract(name: string, factory: StoreFactory): void {
     t.same(await store.keys('index', { prefix: '', limit }), ['s:z', 't', ...inside, 't;z'])
     t.same(await store.keys('index', { prefix: 'none:', limit }), [])
     t.equal(await store.count('index', 't:'), 7)
+    t.equal(await store.count('index', 't:', 3), 3, 'and no further than asked')
     t.equal(await store.count('index', 'none:'), 0)
     const rows = await store.scan('index', { prefix: 't:a', limit: 2 })
     t.same(
