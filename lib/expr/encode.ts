@@ -27,6 +27,7 @@ import {
   form,
   header,
   jsonEscape,
+  jsonString,
   partHeader,
   urlPath,
   urlQuery,
@@ -128,7 +129,7 @@ function place(value: Json, { raw, bare }: Chain, where: Place, work: Work): str
 
 /** The whole of a JSON string, whose quotes the value replaces where it is none. Numbers stay text unless cast. */
 function whole(value: Json, raw: boolean, bare: boolean, work: Work): string {
-  if (typeof value === 'string') return raw ? `"${value}"` : JSON.stringify(value)
+  if (typeof value === 'string') return raw ? `"${value}"` : jsonString(value)
   if (typeof value === 'boolean' || typeof value === 'number' || value instanceof LosslessNumber) {
     return bare ? textOf(value) : `"${textOf(value)}"`
   }
@@ -136,7 +137,7 @@ function whole(value: Json, raw: boolean, bare: boolean, work: Work): string {
 }
 
 function json(value: Json, work: Work): string {
-  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'string') return jsonString(value)
   return value === null ? 'null' : printOf(value, work)
 }
 
