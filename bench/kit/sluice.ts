@@ -113,5 +113,5 @@ function isReady(port: number): Promise<boolean> {
   })
 }
 
-const MAIN = fileURLToPath(new URL('../../lib/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../lib/main.ts', import.meta.url)).replace(/\.ts$/, '.js')
 const BATCH = 1000
