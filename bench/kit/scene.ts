@@ -39,6 +39,7 @@ const PEERS = {
   httpxy: new URL('../compare/_httpxy.ts', import.meta.url),
   'fast-proxy': new URL('../compare/_fast-proxy.ts', import.meta.url),
   undici: new URL('../compare/_undici.ts', import.meta.url),
+  'bare-server': new URL('../compare/_bare-server.ts', import.meta.url),
   pipe: new URL('../compare/_pipe.ts', import.meta.url)
 } as const
 
