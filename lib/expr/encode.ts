@@ -3,6 +3,7 @@ import { unreachable } from '../errors.ts'
 import { type Json, LosslessNumber } from '../json.ts'
 import {
   PLACE_CSV,
+  PLACE_CSV_QUOTED,
   PLACE_FORM,
   PLACE_HEADER,
   PLACE_JSON_KEY,
@@ -24,8 +25,10 @@ import { evaluate, type Found } from './evaluate.ts'
 import {
   cdata,
   csv,
+  csvQuoted,
   form,
   header,
+  isAscii,
   jsonEscape,
   jsonString,
   partHeader,
@@ -42,8 +45,10 @@ import { Work } from './work.ts'
 /** What encode needs to know of where an expression stands. */
 export interface EncodeSpot {
   readonly place: Place
-  /** The boundary of the multipart body around it. */
-  readonly boundary?: string
+  /** Only ASCII can be written there. */
+  readonly ascii?: boolean
+  /** The boundaries of the multipart bodies around it. */
+  readonly boundaries?: readonly string[]
 }
 
 /**
@@ -58,7 +63,8 @@ export function encode(value: Json, expression: Expression, spot: EncodeSpot, wo
   try {
     const text = place(value, expression.chain, spot.place, work)
     work.spend(text.length)
-    if (spot.boundary !== undefined && spot.boundary !== '' && text.includes(spot.boundary)) throw valueFault()
+    if (spot.ascii === true && !isAscii(text)) throw valueFault()
+    if (spot.boundaries?.some((boundary) => text.includes(boundary)) === true) throw valueFault()
     return text
   } catch (thrown) {
     throw asValueFault(thrown)
@@ -74,7 +80,8 @@ export function render(expression: Expression, found: Found, spot: EncodeSpot, w
   if (
     expression.chain === NO_FILTERS &&
     (spot.place === PLACE_JSON_STRING || spot.place === PLACE_JSON_WHOLE) &&
-    spot.boundary === undefined &&
+    spot.ascii !== true &&
+    (spot.boundaries === undefined || spot.boundaries.length === 0) &&
     expression.subject.form === 'data' &&
     expression.paths[found.candidate]?.length === 0
   ) {
@@ -114,6 +121,8 @@ function place(value: Json, { raw, bare }: Chain, where: Place, work: Work): str
       throw valueFault()
     case PLACE_CSV:
       return raw ? text : csv(text)
+    case PLACE_CSV_QUOTED:
+      return raw ? text : csvQuoted(text)
     case PLACE_URL_PATH:
       return urlPath(text, raw)
     case PLACE_URL_QUERY:

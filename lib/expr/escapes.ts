@@ -54,10 +54,16 @@ export function cdata(text: string): string {
   return `${head}${split}${split.endsWith(']') ? BREAK : ''}`
 }
 
-/** A field of CSV: line ends are refused. */
+/** A field of CSV without quotes: what ends a field, or begins a quoted one, is refused. */
 export function csv(text: string): string {
-  if (/[\r\n]/.test(text)) throw valueFault()
+  if (/[\r\n",;\t]/.test(text)) throw valueFault()
   return text
+}
+
+/** A field of CSV in quotes (RFC 4180): quotes are doubled, line ends refused. */
+export function csvQuoted(text: string): string {
+  if (/[\r\n]/.test(text)) throw valueFault()
+  return text.replaceAll('"', '""')
 }
 
 /** A part of a path: everything but unreserved characters is percent-encoded; a value that makes a separator is refused. */
@@ -75,7 +81,11 @@ export function urlQuery(text: string, raw: boolean): string {
 /** A header value, as a string of its UTF-8 bytes. Control characters but TAB are refused. */
 export function header(text: string): string {
   if (CONTROL.test(text)) throw valueFault()
-  return ASCII.test(text) ? text : Buffer.from(text).toString('latin1')
+  return isAscii(text) ? text : Buffer.from(text).toString('latin1')
+}
+
+export function isAscii(text: string): boolean {
+  return ASCII.test(text)
 }
 
 /** A header of a multipart part: control characters are refused; a quote, which would end a parameter, is `%22`. */

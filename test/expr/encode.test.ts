@@ -4,6 +4,7 @@ import { parseExpression } from '../../lib/expr/expression.ts'
 import type { Json } from '../../lib/json.ts'
 import {
   PLACE_CSV,
+  PLACE_CSV_QUOTED,
   PLACE_FORM,
   PLACE_HEADER,
   PLACE_JSON_STRING,
@@ -32,7 +33,8 @@ t.test('each place writes a value so that it means itself', async (t) => {
     [PLACE_XML_CDATA, 'a]', 'a]]]><![CDATA['],
     [PLACE_XML_CDATA, '>a', ']]><![CDATA[>a'],
     [PLACE_XML_CDATA, 'a\rb', 'a]]>&#13;<![CDATA[b'],
-    [PLACE_CSV, 'a "b", c', 'a "b", c'],
+    [PLACE_CSV, "O'Neil 42", "O'Neil 42"],
+    [PLACE_CSV_QUOTED, 'a "b", c;', 'a ""b"", c;'],
     [PLACE_URL_PATH, "a b?#é:@'", 'a%20b%3F%23%C3%A9%3A%40%27'],
     [PLACE_URL_QUERY, 'a&b=/c', 'a%26b%3D%2Fc'],
     [PLACE_HEADER, 'Zoë\t☂', Buffer.from('Zoë\t☂').toString('latin1')],
@@ -55,6 +57,10 @@ t.test('what cannot stand in a place is refused', async (t) => {
     [PLACE_XML_MARKUP, 'a'],
     [PLACE_CSV, 'a\nb'],
     [PLACE_CSV, 'a\rb'],
+    [PLACE_CSV, 'a,b'],
+    [PLACE_CSV, 'a"b'],
+    [PLACE_CSV, 'a;b'],
+    [PLACE_CSV_QUOTED, 'a\nb'],
     [PLACE_URL_PATH, 'a/b'],
     [PLACE_URL_PATH, 'a\\b'],
     [PLACE_HEADER, 'a\r\nX: y'],
@@ -77,14 +83,24 @@ t.test('what cannot stand in a place is refused', async (t) => {
 t.test('a boundary cannot come from a value', async (t) => {
   for (const place of [PLACE_TEXT, PLACE_JSON_STRING]) {
     t.equal(
-      code(() => put('data', 'x--abc--', { place, boundary: 'abc' })),
+      code(() => put('data', 'x--abc--', { place, boundaries: ['zz', 'abc'] })),
       'ERR_EXPR_VALUE'
     )
     t.equal(
-      code(() => put('data | raw', 'x--abc--', { place, boundary: 'abc' })),
+      code(() => put('data | raw', 'x--abc--', { place, boundaries: ['zz', 'abc'] })),
       'ERR_EXPR_VALUE'
     )
-    t.equal(put('data', 'x--ab', { place, boundary: 'abc' }), 'x--ab')
+    t.equal(put('data', 'x--ab', { place, boundaries: ['abc'] }), 'x--ab')
+  }
+})
+
+t.test('where only ASCII can be written, nothing else is', async (t) => {
+  for (const place of [PLACE_TEXT, PLACE_JSON_STRING, PLACE_XML_TEXT]) {
+    t.equal(
+      code(() => put('data', 'é', { place, ascii: true })),
+      'ERR_EXPR_VALUE'
+    )
+    t.equal(put('data', 'e', { place, ascii: true }), 'e')
   }
 })
 

@@ -262,7 +262,7 @@ function express(grammar: Grammar) {
   return (source: string, data: Secret): void => {
     const expression = parseExpression(source, grammar, { user: 'fp_id_x1' })
     const found = { candidate: below(expression.subject.candidates.length), id: '', data, whole: () => data }
-    encode(evaluate(expression, found), expression, { place: 1 + below(15) })
+    encode(evaluate(expression, found), expression, { place: 1 + below(16) })
   }
 }
 
