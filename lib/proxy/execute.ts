@@ -3,7 +3,8 @@ import type { Exchange, ResponseHandler } from '../egress/exchange.ts'
 import type { Peer } from '../egress/peer.ts'
 import { render } from '../expr/encode.ts'
 import type { Found } from '../expr/evaluate.ts'
-import { type Expression, parseExpression, type Subject } from '../expr/expression.ts'
+import { type Expression, narrow, parseExpression, type Subject } from '../expr/expression.ts'
+import { TURN_UNITS, Work } from '../expr/work.ts'
 import type { Client, ClientSink } from '../listen/client.ts'
 import { bodyTooLarge } from '../plan/body-mode.ts'
 import { responseFieldPasses } from '../plan/headers.ts'
@@ -407,8 +408,9 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
 
   #parse(source: string): Expression {
     const { grammar, subjects } = this.#plan
-    const expression = parseExpression(source, grammar)
-    if (subjects !== null && !subjects.has(expression.subject.text)) {
+    const parsed = parseExpression(source, grammar)
+    const expression = subjects === null ? parsed : narrow(parsed, subjects)
+    if (expression === null) {
       throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The request names a subject that Sluice-Subjects does not')
     }
     return expression
@@ -440,9 +442,10 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       this.#countTokens(found)
       // :: spot → its text
       const texts = new Map<Spot, string>()
+      const work = new Work(TURN_UNITS)
       let at = 0
       for (const [spot, expression] of expressions) {
-        texts.set(spot, render(expression, found[at] as Found, spot))
+        texts.set(spot, render(expression, found[at] as Found, spot, work))
         at++
       }
       const fill = (pieces: readonly HeadPiece[]): string =>
@@ -463,10 +466,11 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       this.#countTokens(found)
       const spots = this.#pieces.spots
       const texts: string[] = []
+      const work = new Work(TURN_UNITS)
       for (let at = 0; at < spots.length; at++) {
         const spot = spots[at] as (typeof spots)[number]
         try {
-          texts.push(render(this.#expressions[at] as Expression, found[at] as Found, spot))
+          texts.push(render(this.#expressions[at] as Expression, found[at] as Found, spot, work))
         } catch (error) {
           throw located(error, spot.offset)
         }
