@@ -8,7 +8,7 @@ import { looksLikeApiKey, newApiKey, randomText } from './api-key.ts'
 import { DestinationList, type DestinationRule } from './destinations.ts'
 import { digestOf } from './keyring.ts'
 import { type ApplicationType, isPermission, type Rule, RULE_PERMISSIONS } from './permissions.ts'
-import type { Records } from './records.ts'
+import type { Actor, Records } from './records.ts'
 import type { MaybePromise, Store } from './store.ts'
 import { CONTAINER } from './token-types.ts'
 
@@ -96,7 +96,8 @@ export class Applications {
   /** Makes an application with one key (or none). Throws ERR_INPUT for grants that are not acceptable. */
   async create(
     given: NewApplication,
-    createdBy: string,
+    by: Actor,
+    traceId: string,
     withKey = true
   ): Promise<{ application: Application; key: string | null }> {
     checkGrants(given)
@@ -104,7 +105,7 @@ export class Applications {
       throw new SluiceError('ERR_INPUT', 'The tenant is not a name of 1 to 64 of [A-Za-z0-9_-]')
     const now = this.#now()
     const { tenant, name, type, live = false, permissions, rules, destinations } = given
-    const made = withKey ? this.#newKey(type, live, createdBy, now) : null
+    const made = withKey ? this.#newKey(type, live, by.application, now) : null
     const application: Application = {
       id: crypto.randomUUID(),
       tenant,
@@ -115,13 +116,14 @@ export class Applications {
       rules,
       destinations,
       createdAt: now,
-      createdBy,
+      createdBy: by.application,
       modifiedAt: null,
       modifiedBy: null,
       keys: made === null ? [] : [made.row]
     }
     const changes = [this.#records.put('applications', rowKey(tenant, application.id), application, null)]
     if (made !== null) changes.push(this.#keyChange(application, made.row))
+    changes.push(this.#records.log(by, 'application', application.id, 'create', traceId, now))
     await this.#store.write({ changes, raise: true })
     return { application, key: made?.key ?? null }
   }
@@ -145,22 +147,24 @@ export class Applications {
   /**
    * Changes an application by a function of what it is; null deletes it and all its keys. Keys that the changed one no
    * longer lists are revoked with the same write. Tries again when another process was faster. Resolves with the
-   * application as it was; null when there is none.
+   * application as it was; null when there is none. The same application given back changes nothing.
    */
   async change(
-    tenant: string,
     id: string,
-    by: string,
+    by: Actor,
+    operation: string,
+    traceId: string,
     change: (was: Application) => Application | null
   ): Promise<Application | null> {
-    const name = rowKey(tenant, id)
+    const name = rowKey(by.tenant, id)
     for (;;) {
       const [row] = await this.#store.load('applications', [name])
       const was = this.#decode(name, row)
       if (was === null || row === undefined) return null
       const changed = change(was)
+      if (changed === was) return was
       if (changed !== null) checkGrants(changed)
-      const becomes = changed === null ? null : { ...changed, modifiedAt: this.#now(), modifiedBy: by }
+      const becomes = changed === null ? null : { ...changed, modifiedAt: this.#now(), modifiedBy: by.application }
       const kept = new Set((becomes?.keys ?? []).map((key) => key.digest))
       const changes = was.keys
         .filter((key) => !kept.has(key.digest))
@@ -170,29 +174,50 @@ export class Applications {
         becomes === null
           ? { table: 'applications' as const, key: name, value: null, expect: row }
           : this.#records.put('applications', name, becomes, row)
-      const all = [main, ...changes, ...(becomes === null ? [] : added.map((key) => this.#keyChange(becomes, key)))]
+      const log = this.#records.log(by, 'application', id, operation, traceId, this.#now())
+      const all = [
+        log,
+        main,
+        ...changes,
+        ...(becomes === null ? [] : added.map((key) => this.#keyChange(becomes, key)))
+      ]
       if ((await this.#store.write({ changes: all, raise: true })) === null) return was
     }
   }
 
   /** Adds a key to an application; the key is shown only here. null when there is no such application. */
-  async addKey(tenant: string, id: string, by: string): Promise<{ id: string; key: string; createdAt: number } | null> {
+  async addKey(id: string, by: Actor, traceId: string): Promise<ShownKey | null> {
     let made: { row: ApplicationKey; key: string } | undefined
-    const was = await this.change(tenant, id, by, (application) => {
-      made = this.#newKey(application.type, application.live, by, this.#now())
+    const was = await this.change(id, by, 'create key', traceId, (application) => {
+      made = this.#newKey(application.type, application.live, by.application, this.#now())
       return { ...application, keys: [...application.keys, made.row] }
     })
-    return was === null || made === undefined ? null : { id: made.row.id, key: made.key, createdAt: made.row.createdAt }
+    return was === null || made === undefined ? null : { ...made.row, key: made.key }
+  }
+
+  /** The same in place of all keys that there are. */
+  async replaceKeys(id: string, by: Actor, traceId: string): Promise<ShownKey | null> {
+    let made: { row: ApplicationKey; key: string } | undefined
+    const was = await this.change(id, by, 'regenerate', traceId, (application) => {
+      made = this.#newKey(application.type, application.live, by.application, this.#now())
+      return { ...application, keys: [made.row] }
+    })
+    return was === null || made === undefined ? null : { ...made.row, key: made.key }
   }
 
   /** Revokes a key by its id. False when there is none. */
-  async revokeKey(tenant: string, id: string, keyId: string, by: string): Promise<boolean> {
-    const was = await this.change(tenant, id, by, (application) => ({
-      ...application,
-      keys: application.keys.filter((key) => key.id !== keyId)
-    }))
+  async revokeKey(id: string, keyId: string, by: Actor, traceId: string): Promise<boolean> {
+    const was = await this.change(id, by, 'revoke key', traceId, (application) => {
+      const keys = application.keys.filter((key) => key.id !== keyId)
+      return keys.length === application.keys.length ? application : { ...application, keys }
+    })
     return was?.keys.some((key) => key.id === keyId) ?? false
   }
+}
+
+/** A key while it is shown. */
+export interface ShownKey extends ApplicationKey {
+  readonly key: string
 }
 
 function callerOf(application: Application | null, key: KeyRow, digest: string): Caller | null {

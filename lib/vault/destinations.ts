@@ -65,16 +65,28 @@ function isUnder(path: string, prefix: string): boolean {
   return path.length === prefix.length || prefix.endsWith('/') || path.charCodeAt(prefix.length) === SLASH
 }
 
+/** NOTE: rules come from JSON that callers wrote: their types are checked here, whatever the compiler believes. */
 function compile(rule: DestinationRule, field: string): Compiled {
-  const given = typeof rule === 'string' ? { host: rule } : rule
+  const given: { host?: unknown; methods?: unknown; pathPrefix?: unknown } =
+    typeof rule === 'string' ? { host: rule } : rule
+  if (typeof given.host !== 'string') throw fault(field, 'a host is required')
   const { host, port } = hostPattern(given.host, field)
-  const pathPrefix = 'pathPrefix' in given && given.pathPrefix !== undefined ? given.pathPrefix : '/'
-  if (!/^\/[\x21-\x7e]*$/.test(pathPrefix) || /[?#\\]/.test(pathPrefix) || DOT_SEGMENT.test(pathPrefix)) {
+  const { pathPrefix = '/', methods } = given
+  if (
+    typeof pathPrefix !== 'string' ||
+    !/^\/[\x21-\x7e]*$/.test(pathPrefix) ||
+    /[?#\\]/.test(pathPrefix) ||
+    DOT_SEGMENT.test(pathPrefix)
+  ) {
     throw fault(field, 'pathPrefix is not an absolute path without query')
   }
-  const methods = 'methods' in given && given.methods !== undefined ? given.methods : null
-  if (methods?.some((method) => !/^[A-Z]{1,16}$/.test(method))) throw fault(field, 'methods are not upper-case names')
-  return { host, port, methods: methods === null ? null : new Set(methods), pathPrefix }
+  return { host, port, methods: methods === undefined ? null : methodSet(methods, field), pathPrefix }
+}
+
+function methodSet(methods: unknown, field: string): ReadonlySet<string> {
+  const isMethod = (method: unknown): method is string => typeof method === 'string' && /^[A-Z]{1,16}$/.test(method)
+  if (Array.isArray(methods) && methods.every(isMethod)) return new Set(methods)
+  throw fault(field, 'methods are not a list of upper-case names')
 }
 
 function hostPattern(text: string, field: string): { host: string; port: number | null } {

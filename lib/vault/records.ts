@@ -4,12 +4,13 @@
  */
 import { type KeyObject, timingSafeEqual } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
-import type { Identity } from './access.ts'
 import { macOf } from './keyring.ts'
 import type { Change, Table } from './store.ts'
 
 export class Records {
   readonly #key: KeyObject
+  /** Keeps the changes of one millisecond in order. */
+  #logged = 0
 
   constructor(key: KeyObject) {
     this.#key = key
@@ -37,10 +38,18 @@ export class Records {
   }
 
   /** A row of `/logs`. */
-  log(by: Identity, entity: string, id: string, operation: string, traceId: string, at: number): Change {
-    const key = `${by.tenant}:${String(at).padStart(14, '0')}:${crypto.randomUUID()}`
+  log(by: Actor, entity: string, id: string, operation: string, traceId: string, at: number): Change {
+    const place = `${String(at).padStart(14, '0')}:${(this.#logged++).toString(36).padStart(10, '0')}`
+    const key = `${by.tenant}:${place}:${crypto.randomUUID()}`
     return this.put('changes', key, { at, entity, id, operation, application: by.application, key: by.keyId, traceId })
   }
+}
+
+/** Who changes something: a caller, or the command line. */
+export interface Actor {
+  readonly tenant: string
+  readonly application: string
+  readonly keyId: string
 }
 
 /** Who changed what, when. */

@@ -18,6 +18,7 @@ import { Records } from './records.ts'
 import { type FoundToken, type Purpose, Revealer, type RevealSubject } from './reveal.ts'
 import { type Look, Search } from './search.ts'
 import type { MaybePromise, Store } from './store.ts'
+import { Tenants } from './tenants.ts'
 import { type NewToken, type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
 
@@ -64,6 +65,8 @@ export class Vault {
   readonly #keyring: Keyring
   /** Applications and their keys, for the API and the command line. */
   readonly applications: Applications
+  /** Settings, bound containers and logs of tenants. */
+  readonly tenants: Tenants
   // :: SHA-256 of a presented key → its caller, for the generation `#callersOf`
   #callers = new Map<string, Caller>()
   #callersOf = -1
@@ -85,8 +88,8 @@ export class Vault {
       now,
       ...(options.auditSyncMs === undefined ? {} : { syncMs: options.auditSyncMs })
     })
-    const bindings = { admit: () => true }
-    this.#revealer = new Revealer({ store, keyring, audit: this.#audit, bindings, now, cvcRetentionMs })
+    this.tenants = new Tenants(store, records, now)
+    this.#revealer = new Revealer({ store, keyring, audit: this.#audit, bindings: this.tenants, now, cvcRetentionMs })
     this.#tokens = new Tokens({ store, keyring, records, audit: this.#audit, revealer: this.#revealer, now })
   }
 
@@ -164,7 +167,15 @@ export class Vault {
     purpose: Purpose,
     limit: number
   ): MaybePromise<FoundToken[]> {
+    const bound = purpose.destination === null ? undefined : this.#refreshBindings(caller.tenant)
+    if (bound instanceof Promise) return bound.then(() => this.#revealer.reveal(caller, subjects, purpose, limit))
     return this.#revealer.reveal(caller, subjects, purpose, limit)
+  }
+
+  #refreshBindings(tenant: string): void | Promise<void> {
+    const generation = this.#currentGeneration()
+    if (generation instanceof Promise) return generation.then((known) => this.tenants.refresh(tenant, known))
+    return this.tenants.refresh(tenant, generation)
   }
 
   /** A JSON structure with its expressions evaluated; it may leave after `release`. Throws ERR_EXPR_*, and as `reveal`. */
@@ -248,7 +259,8 @@ export class Vault {
         rules: request.rules ?? (everything ? ALL_RULES : []),
         destinations: request.destinations ?? null
       },
-      'command line'
+      { ...COMMAND_LINE, tenant: request.tenant },
+      ''
     )
     return { id: application.keys[0]?.id ?? '', key: key ?? '' }
   }
@@ -268,7 +280,7 @@ export class Vault {
   async revokeKey(id: string): Promise<void> {
     for (const { tenant, id: application, keys } of await this.applications.list()) {
       if (!keys.some((key) => key.id === id)) continue
-      if (await this.applications.revokeKey(tenant, application, id, 'command line')) return
+      if (await this.applications.revokeKey(application, id, { ...COMMAND_LINE, tenant }, '')) return
     }
     throw new SluiceError('ERR_NOT_FOUND', 'There is no such key')
   }
@@ -299,4 +311,5 @@ function remember(memo: KeyMemo, presented: string, caller: Caller, generation: 
 }
 
 const invalidKey = () => new SluiceError('ERR_AUTH_INVALID', 'The API key is not valid')
+const COMMAND_LINE = { application: 'command line', keyId: '' }
 const CALLERS = 10_000

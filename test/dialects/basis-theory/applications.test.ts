@@ -1,0 +1,208 @@
+import { setTimeout } from 'node:timers/promises'
+import t from 'tap'
+import { applicationRoutes } from '../../../lib/dialects/basis-theory/applications.ts'
+import type { SluiceError } from '../../../lib/errors.ts'
+import type { ApiAnswer } from '../../../lib/listen/api.ts'
+import type { Caller } from '../../../lib/vault/access.ts'
+import { newKeyMemo } from '../../../lib/vault/vault.ts'
+import { apiCall, newVault, purpose, subject } from '../../kit/vault.ts'
+
+const { vault, caller: newCaller, close } = await newVault()
+t.teardown(close)
+const routes = applicationRoutes(vault)
+const all = await newCaller()
+
+async function ask(
+  method: string,
+  path: string,
+  given: Parameters<typeof apiCall>[1] = {},
+  caller: Caller = all
+): Promise<ApiAnswer> {
+  const route = routes.find((one) => one.method === method && one.path === path)
+  if (route === undefined) throw new Error(`no route ${method} ${path}`)
+  return route.handler(apiCall(caller, given))
+}
+
+async function fault(asked: Promise<ApiAnswer>): Promise<SluiceError> {
+  return asked.then(
+    () => {
+      throw new Error('not refused')
+    },
+    (error: unknown) => error as SluiceError
+  )
+}
+
+interface Shown {
+  readonly id: string
+  readonly key: string
+  readonly keys: { id: string; key?: string }[]
+  readonly name: string
+}
+
+const body = (answer: ApiAnswer) => JSON.parse(answer.body ?? 'null') as Shown
+const rule = { description: 'r', priority: 1, container: '/pci/', transform: 'reveal', permissions: ['token:use'] }
+
+t.test('an application from its making to its end', async (t) => {
+  const made = body(
+    await ask('POST', '/applications', {
+      json: { name: 'My App', type: 'private', rules: [rule], destinations: ['psp.example'] }
+    })
+  )
+  t.match(made, {
+    name: 'My App',
+    type: 'private',
+    permissions: [],
+    rules: [rule],
+    tenant_id: 'acme',
+    destinations: ['psp.example']
+  })
+  t.equal(made.keys[0]?.key, made.key)
+  const caller = await vault.authenticate(made.key, newKeyMemo())
+  t.equal(caller.allows('token:use', '/pci/high/'), 'reveal')
+  const params = { id: made.id }
+  const seen = await ask('GET', '/applications/{id}', { params })
+  t.notMatch(seen.body, made.key, 'a key is shown once')
+  t.equal(body(await ask('GET', '/applications/key', {}, caller)).id, made.id)
+
+  const changed = await ask('PUT', '/applications/{id}', {
+    params,
+    json: { name: 'Other', permissions: ['token:create'] }
+  })
+  t.match(JSON.parse(changed.body ?? ''), {
+    name: 'Other',
+    permissions: ['token:create'],
+    rules: [],
+    destinations: ['psp.example']
+  })
+  await setTimeout(5)
+  const again = await vault.authenticate(made.key, newKeyMemo())
+  t.equal(again.allows('token:use', '/pci/high/'), null, 'a change holds at once')
+
+  const second = body(await ask('POST', '/applications/{id}/keys', { params }))
+  t.ok(await vault.authenticate(second.key, newKeyMemo()))
+  t.equal((JSON.parse((await ask('GET', '/applications/{id}/keys', { params })).body ?? '') as unknown[]).length, 2)
+  t.equal(
+    body(await ask('GET', '/applications/{id}/keys/{keyId}', { params: { ...params, keyId: second.id } })).id,
+    second.id
+  )
+  t.equal(
+    (await ask('DELETE', '/applications/{id}/keys/{keyId}', { params: { ...params, keyId: second.id } })).status,
+    204
+  )
+  await setTimeout(5)
+  t.throws(() => vault.authenticate(second.key, newKeyMemo()), { code: 'ERR_AUTH_INVALID' })
+  t.equal(
+    (await fault(ask('DELETE', '/applications/{id}/keys/{keyId}', { params: { ...params, keyId: second.id } }))).status,
+    404
+  )
+
+  const renewed = body(await ask('POST', '/applications/{id}/regenerate', { params }))
+  await setTimeout(5)
+  t.throws(() => vault.authenticate(made.key, newKeyMemo()), { code: 'ERR_AUTH_INVALID' })
+  t.ok(await vault.authenticate(renewed.key, newKeyMemo()))
+  t.equal((await ask('DELETE', '/applications/{id}', { params })).status, 204)
+  await setTimeout(5)
+  t.throws(() => vault.authenticate(renewed.key, newKeyMemo()), { code: 'ERR_AUTH_INVALID' })
+  t.equal((await fault(ask('GET', '/applications/{id}', { params }))).status, 404)
+
+  const log = JSON.parse(
+    (await ask('GET', '/logs', { query: new URLSearchParams({ entity_id: made.id }) })).body ?? ''
+  ) as { data: { operation: string }[] }
+  t.same(
+    log.data.map(({ operation }) => operation),
+    ['delete', 'regenerate', 'revoke key', 'create key', 'update', 'create']
+  )
+})
+
+t.test('applications of other tenants are not there', async (t) => {
+  const made = body(
+    await ask('POST', '/applications', { json: { name: 'mine', type: 'public', permissions: ['token:create'] } })
+  )
+  const stranger = await newCaller({ tenant: 'stranger' })
+  const params = { id: made.id }
+  for (const [method, path] of [
+    ['GET', '/applications/{id}'],
+    ['DELETE', '/applications/{id}'],
+    ['POST', '/applications/{id}/keys'],
+    ['POST', '/applications/{id}/regenerate']
+  ] as const) {
+    t.equal((await fault(ask(method, path, { params }, stranger))).status, 404)
+  }
+  t.notMatch((await ask('GET', '/applications', {}, stranger)).body, made.id)
+  t.match((await ask('GET', '/applications', {})).body, made.id)
+  t.same(
+    (
+      JSON.parse((await ask('GET', '/applications', { query: new URLSearchParams({ page: '9' }) })).body ?? '') as {
+        data: []
+      }
+    ).data,
+    []
+  )
+})
+
+t.test('faults are named by field', async (t) => {
+  const faults = async (json: unknown) =>
+    Object.keys((await fault(ask('POST', '/applications', { json }))).fields ?? {}).sort()
+  t.same(await faults({}), ['type'])
+  t.same(await faults({ type: 'private' }), ['name'])
+  t.same(await faults({ name: 'x', type: 'private', permissions: ['token:everything'] }), ['permissions'])
+  t.same(await faults({ name: 'x', type: 'public', permissions: ['token:read'] }), ['permissions'])
+  t.same(await faults({ name: 'x', type: 'management', rules: [rule] }), ['permissions'])
+  t.same(await faults({ name: 'x', type: 'private', rules: [{}] }), [
+    'rules[0].permissions',
+    'rules[0].priority',
+    'rules[0].transform'
+  ])
+  t.same(await faults({ name: 'x', type: 'private', destinations: [{ host: 'a.example', methods: 'POST' }] }), [
+    'destinations[0]'
+  ])
+  t.same(await faults({ name: 'x', type: 'private', destinations: ['https://a.example'] }), ['destinations[0]'])
+})
+
+t.test('each needs its permission', async (t) => {
+  const none = await newCaller({ permissions: ['token:read'] })
+  for (const { method, path } of routes) {
+    if (path === '/permissions' || path === '/applications/key') continue
+    t.equal((await fault(ask(method, path, { json: {} }, none))).status, 403, `${method} ${path}`)
+  }
+})
+
+t.test('permissions, tenant', async (t) => {
+  const listed = JSON.parse(
+    (await ask('GET', '/permissions', { query: new URLSearchParams({ application_type: 'public' }) })).body ?? ''
+  ) as { type: string }[]
+  t.same(
+    listed.map(({ type }) => type),
+    ['token:create', 'token:update']
+  )
+  t.match(body(await ask('GET', '/tenants/self')), { id: 'acme', name: 'acme' })
+  t.match(body(await ask('PUT', '/tenants/self', { json: { name: 'Acme Inc', settings: { a: 'b' } } })), {
+    name: 'Acme Inc',
+    settings: { a: 'b' }
+  })
+  t.match(body(await ask('GET', '/tenants/self')), { name: 'Acme Inc' })
+})
+
+t.test('a bound container, and all below it, goes to its destinations only', async (t) => {
+  await vault.create(
+    all,
+    [{ type: 'token', container: '/bound/deep/', data: '"x"', id: 'in-bound', expiresAt: null }],
+    't'
+  )
+  const to = (host: string) => vault.reveal(all, [subject('in-bound')], purpose('proxy', { host }), 1)
+  t.ok(await to('anywhere.example'))
+  const params = { container: '/bound/' }
+  t.equal(
+    (await ask('PUT', '/containers/{container}', { params, json: { destinations: ['psp.example'] } })).status,
+    200
+  )
+  await setTimeout(5)
+  t.ok(await to('psp.example'))
+  t.throws(() => to('anywhere.example'), { code: 'ERR_DESTINATION_FORBIDDEN' })
+  t.same(JSON.parse((await ask('GET', '/containers')).body ?? ''), [
+    { container: '/bound/', destinations: ['psp.example'] }
+  ])
+  t.equal((await ask('DELETE', '/containers/{container}', { params })).status, 204)
+  await setTimeout(5)
+  t.ok(await to('anywhere.example'))
+})
