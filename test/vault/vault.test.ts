@@ -414,5 +414,5 @@ t.test('audit', async (t) => {
     rmSync(blocked.directory, { recursive: true })
   })
 
-  t.equal(await store.count('changes', 'acme:'), 1, 'a change is a row of the store')
+  t.equal(await store.count('changes', 'acme:'), 2, 'a change is a row of the store')
 })

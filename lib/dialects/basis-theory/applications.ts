@@ -170,15 +170,15 @@ async function changeTenant(vault: Vault, call: ApiCall): Promise<ApiAnswer> {
   requirePermission(call, 'tenant:update')
   const body = readObject(call.body)
   const faults = new Faults()
-  if (typeof body.name !== 'string' || body.name === '' || body.name.length > 200)
-    faults.add('name', 'The name must have 1 to 200 characters')
+  const name = typeof body.name === 'string' ? body.name : ''
+  if (name === '' || name.length > 200) faults.add('name', 'The name must have 1 to 200 characters')
   const settings: Record<string, string> = {}
   for (const [name, value] of Object.entries(asObject(body.settings) ?? {})) {
     if (typeof value === 'string') settings[name] = value
     else faults.add(`settings.${name}`, 'A setting must be a string')
   }
   faults.settle()
-  const changed = await vault.tenants.changeSettings(actor(call), String(body.name), settings, call.traceId)
+  const changed = await vault.tenants.changeSettings(actor(call), name, settings, call.traceId)
   return answer(200, showTenant(call.caller.tenant, changed))
 }
 
@@ -301,7 +301,7 @@ function isFor(permission: string, type: ApplicationType): boolean {
 
 function readTexts(value: Json | undefined, field: string, faults: Faults): string[] {
   if (value === undefined || value === null) return []
-  if (Array.isArray(value) && value.every((text) => typeof text === 'string')) return value as string[]
+  if (Array.isArray(value) && value.every((text) => typeof text === 'string')) return value
   faults.add(field, 'A list of strings was expected')
   return []
 }
