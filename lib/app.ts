@@ -4,7 +4,9 @@ import type { Server } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Config } from './config/schema.ts'
+import { applicationRoutes } from './dialects/basis-theory/applications.ts'
 import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
+import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
 import { apiErrorBody, proxyErrorBody } from './dialects/basis-theory/wire.ts'
@@ -85,7 +87,9 @@ class RunningApp implements App, EngineHandler {
     this.#config = config
     this.#options = options
     this.#vault = options.vault
-    this.#router = new Router(tokenRoutes(options.vault))
+    const { vault } = options
+    const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
+    this.#router = new Router([...tokenRoutes(vault), ...tokenize, ...applicationRoutes(vault)])
     this.#log = options.log
     this.#metrics = new Metrics(this.#readings(), options.version)
     this.#buffers = new BufferBudget(config.limits.bufferedBytes)
