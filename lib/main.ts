@@ -4,6 +4,12 @@ import { readFileSync } from 'node:fs'
 /** argv → command. Resolves with the exit code; modules of other commands are not loaded. */
 async function run(command: string, args: readonly string[]): Promise<number> {
   switch (command) {
+    case 'dev':
+      return (await import('./cli/dev.ts')).runDev(args, version())
+    case 'serve':
+      // NOTE: before anything is loaded. By default SIGUSR1 opens the inspector, through which every secret can be read.
+      process.on('SIGUSR1', () => {})
+      return (await import('./cli/serve.ts')).runServe(args, version())
     case 'check':
       return (await import('./cli/check.ts')).runCheck(args)
     case 'keys':
@@ -45,4 +51,5 @@ const USAGE = `usage: sluice COMMAND [FLAGS]
 Every setting is a flag too (--egress.timeoutMs 5000), and a variable (SLUICE_EGRESS_TIMEOUT_MS=5000).`
 
 const [name = 'help', ...argv] = process.argv.slice(2)
-process.exitCode = await run(name, argv)
+// A command that gave up may have left something open.
+process.exit(await run(name, argv))

@@ -52,6 +52,7 @@ t.test('every planted fault is caught', async (t) => {
     'a package outside its importers': { 'lib/vault/a.ts': "import { Liquid } from 'liquidjs'\n" },
     'a driver outside its store': { 'lib/vault/stores/memory.ts': "import { open } from 'lmdb'\n" },
     'a package of the tests in lib': { 'lib/egress/a.ts': "import { Pool } from 'undici'\n" },
+    'a package that is required': { 'lib/vault/a.ts': "const x = createRequire(import.meta.url)('liquidjs')\n" },
     'a package that is not listed': { 'test/a.test.ts': "import x from 'left-pad'\n" },
     'a private file from outside': { 'lib/app.ts': "import { b } from './expr/_b.ts'\n", 'lib/expr/_b.ts': '' },
     'a missing file': { 'lib/vault/a.ts': "import { c } from './nowhere.ts'\n" },

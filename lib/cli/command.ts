@@ -7,6 +7,9 @@ import { SluiceError } from '../errors.ts'
 /** A fault in how a command was called: exit code 2. */
 export class UsageError extends Error {}
 
+/** `--help` was given. */
+class HelpWanted extends Error {}
+
 /** A fault the user can mend, in one line: exit code 1. */
 export class Refusal extends Error {}
 
@@ -18,6 +21,10 @@ export async function guarded(name: string, usage: string, command: () => Promis
   try {
     return await command()
   } catch (error) {
+    if (error instanceof HelpWanted) {
+      process.stdout.write(`${usage}\n`)
+      return 0
+    }
     if (error instanceof UsageError) {
       process.stderr.write(`sluice ${name}: ${error.message}\n${usage}\n`)
       return 2
@@ -64,6 +71,7 @@ export function parseArguments(
   options: Options,
   { withSettings = false, positionals = 0 }: { withSettings?: boolean; positionals?: number } = {}
 ): Arguments {
+  if (argv.includes('--help') || argv.includes('-h')) throw new HelpWanted()
   const all: Options = { ...options }
   if (withSettings) for (const { path } of SETTINGS) all[path] = { type: 'string' }
   let parsed: ReturnType<typeof parseArgs>

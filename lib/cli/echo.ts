@@ -61,6 +61,10 @@ export async function startEcho(options: EchoOptions): Promise<Echo> {
  * SIGTERM. Resolves with the exit code: 0 after a signal, 1 for a fault the user can mend, 2 for wrong usage.
  */
 export async function runEcho(argv: readonly string[]): Promise<number> {
+  if (argv.includes('--help')) {
+    process.stdout.write(`${USAGE}\n`)
+    return 0
+  }
   const flags = parseFlags(argv)
   if (typeof flags === 'string') {
     process.stderr.write(`sluice echo: ${flags}\n${USAGE}\n`)

@@ -58,9 +58,8 @@ export type Event =
   | 'worker died'
   | 'worker replaced'
   | 'this key holds token:use and may reach every host'
+  | 'the master key file is readable by others'
   | 'internal error'
-  | 'audit log unavailable'
-  | 'store unavailable'
 
 export type LogLevel = Level | 'silent'
 

@@ -18,6 +18,12 @@ t.test('without a command, and with a wrong one, the usage is told', async (t) =
   t.match(await runCommand(['--version']), { code: 0, stdout: `${version}\n` })
 })
 
+t.test('every command tells its usage when asked', async (t) => {
+  const commands = ['echo', 'keys', 'serve']
+  const told = await Promise.all(commands.map((command) => runCommand([command, '--help'])))
+  for (const [at, result] of told.entries()) t.match(result, { code: 0, stdout: /^usage: sluice / }, commands[at] ?? '')
+})
+
 t.test('check tells every fault on a line of its own', async (t) => {
   const folder = t.testdir({
     's.yaml': `${CONFIG}egress: { prots: [443], timeoutMs: -1 }\nworkers: many\n`,

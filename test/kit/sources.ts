@@ -19,7 +19,7 @@ export interface Import {
 /** One exported name. */
 export interface Export {
   readonly name: string
-  /** An interface or type alias. */
+  /** An interface, a type alias or a class: it may stand in a signature of its own file. */
   readonly type: boolean
 }
 
@@ -72,7 +72,9 @@ function scanSource(path: string, text: string): Source {
       typeOnly: /^type\b(?!\s*,)/.test(clause)
     })
   }
-  for (const match of code.matchAll(/\bimport\(\s*(?=['"])|\bnew URL\(\s*(?=['"])|\brequire\(\s*(?=['"])/g)) {
+  for (const match of code.matchAll(
+    /\bimport\(\s*(?=['"])|\bnew URL\(\s*(?=['"])|\b(?:require|createRequire\([^)]*\))\(\s*(?=['"])/g
+  )) {
     const specifier = literal(match.index + match[0].length)
     if (!match[0].startsWith('new') || specifier.startsWith('.'))
       imports.push({ specifier, names: ['*'], typeOnly: false })
@@ -99,7 +101,7 @@ function importedNames(clause: string): string[] {
 function exported(code: string): Export[] {
   const found: Export[] = []
   for (const match of code.matchAll(DECLARATION))
-    found.push({ name: match[2] ?? '', type: /^(interface|type)$/.test(match[1] ?? '') })
+    found.push({ name: match[2] ?? '', type: /^(interface|type|class)$/.test(match[1] ?? '') })
   for (const match of code.matchAll(/^export (type )?\{([^}]*)\}/gm)) {
     for (const item of (match[2] ?? '').split(',')) {
       const name = item
