@@ -3,7 +3,7 @@ import { MASTER_KEY } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { SluiceError } from '../errors.ts'
 import { parseMasterKeys } from '../vault/master-key.ts'
-import { openLmdb } from '../vault/stores/lmdb.ts'
+import type { Store } from '../vault/store.ts'
 import { Vault } from '../vault/vault.ts'
 
 /**
@@ -23,11 +23,19 @@ export function takeMasterKey(config: Config): string {
   }
 }
 
+/** Opens the store of a configuration. Throws ERR_STORE_UNAVAILABLE, ERR_CONFIG. */
+export async function openStore(config: Config): Promise<Store> {
+  const { store, path, url, connections } = config.vault
+  if (store === 'lmdb') return (await import('../vault/stores/lmdb.ts')).openLmdb(path)
+  const { openPostgres } = await import('../vault/stores/postgres.ts')
+  return openPostgres({ url: url ?? '', connections })
+}
+
 /** Opens the vault of a configuration. Throws ERR_CONFIG when the master key does not open it. */
 export async function openVault(config: Config, masterKey: string): Promise<Vault> {
   const masterKeys = parseMasterKeys(masterKey)
-  const { path, seal, cvcRetentionMs } = config.vault
-  const store = openLmdb(path)
+  const { seal, cvcRetentionMs } = config.vault
+  const store = await openStore(config)
   try {
     return await Vault.open({
       store,

@@ -97,6 +97,10 @@ function check(tree: Tree, faults: Fault[]): Checked | null {
   // The sections that are well-formed by themselves are looked at further, so that all faults show at once.
   const listen = configSchema.shape.listen.safeParse(tree['listen'])
   if (listen.success) faults.push(...listenFaults(listen.data))
+  const vault = configSchema.shape.vault.safeParse(tree['vault'])
+  if (vault.success && vault.data.store === 'postgres' && vault.data.url === null) {
+    faults.push({ path: 'vault.url', why: 'is missing: the store is postgres' })
+  }
   return result.success ? result.data : null
 }
 

@@ -72,10 +72,19 @@ const admin = z.strictObject({
 
 const vault = z.strictObject({
   store: note(
-    z.enum(['lmdb']).default('lmdb'),
-    'Where tokens lie: `lmdb` is embedded, shared by all workers of one machine'
+    z.enum(['lmdb', 'postgres']).default('lmdb'),
+    'Where tokens lie: `lmdb` is embedded, shared by all workers of one machine; `postgres` serves many machines'
   ),
   path: note(path().default('./data'), 'Folder of the LMDB store', { path: true }),
+  url: note(
+    z
+      .string()
+      .regex(/^postgres(ql)?:\/\/\S+$/, 'must be a URL that begins with postgres://')
+      .nullable()
+      .default(null),
+    'Database of the PostgreSQL store, `postgres://user:password@host/name?sslmode=verify-full&sslrootcert=ca.pem`; a pooler in between has to be in session mode'
+  ),
+  connections: note(whole(3, 64).default(4), 'Connections of each process to PostgreSQL'),
   masterKeyFile: note(
     path().default('./master.key'),
     'Base64 lines of 32 random bytes each: the first wraps, all unwrap. `SLUICE_MASTER_KEY` is the same text',

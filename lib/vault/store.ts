@@ -94,3 +94,10 @@ export interface Store {
 }
 
 export const MAX_KEY_BYTES = 1900
+
+/** The first key after all that begin with the prefix, whose last character is ASCII. */
+export function beyond(prefix: string): string {
+  if (prefix === '') return '\u{10ffff}'
+  const last = prefix.length - 1
+  return prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1)
+}

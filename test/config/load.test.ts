@@ -45,6 +45,8 @@ t.test('defaults are those of the design', async (t) => {
       path: '/etc/sluice/data',
       masterKeyFile: '/etc/sluice/master.key',
       store: 'lmdb',
+      url: null,
+      connections: 4,
       seal: 'aes-256-gcm',
       cvcRetentionMs: 3600000
     },
@@ -179,6 +181,19 @@ t.test('nothing to serve on, or plain HTTP for all the world, is a fault', async
     faultsOf(() => load(t, 'listen: { http: { host: "::1", port: 1 } }\n')),
     []
   )
+})
+
+t.test('the PostgreSQL store needs a URL, which no fault quotes', async (t) => {
+  const faults = (vault: string, env = {}) =>
+    faultsOf(() => load(t, `listen: { http: { port: 1 } }\nvault: ${vault}\n`, { env }))
+  t.match(faults('{ store: postgres }'), [/^vault\.url: is missing/])
+  t.strictSame(faults('{ store: postgres, url: "mysql://u:marked@h/d" }'), [
+    'vault.url: must be a URL that begins with postgres://'
+  ])
+  t.strictSame(faults('{ store: postgres, url: "postgres://u@h/d", connections: 2 }'), [
+    'vault.connections: must be at least 3'
+  ])
+  t.strictSame(faults('{ store: postgres }', { SLUICE_VAULT_URL: 'postgres://u:p@h/d?sslmode=verify-full' }), [])
 })
 
 t.test('a file that is none, or is no YAML, is a fault that quotes nothing of it', async (t) => {

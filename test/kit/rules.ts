@@ -46,7 +46,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['lib/vault/stores/lmdb.ts'],
   'lossless-json': ['lib/json.ts'],
   'lru-cache': ['lib/expr/', 'lib/listen/', 'lib/egress/', 'lib/vault/'],
-  pg: ['lib/vault/stores/postgres.ts'],
+  pg: ['lib/vault/stores/postgres-link.ts'],
   pino: ['lib/observe/log.ts'],
   'prom-client': ['lib/observe/metrics.ts'],
   'quickjs-emscripten': ['lib/reactor/'],

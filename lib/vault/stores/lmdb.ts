@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { SluiceError } from '../../errors.ts'
-import { type Batch, type Range, type Refusal, type Row, type Store, type Table, TABLES } from '../store.ts'
+import { type Batch, beyond, type Range, type Refusal, type Row, type Store, type Table, TABLES } from '../store.ts'
 
 /** Opens or makes the store. Throws ERR_STORE_UNAVAILABLE. */
 export function openLmdb(path: string): Store {
@@ -189,13 +189,6 @@ function bounds(range: Range) {
   }
   const lower = after === undefined ? { start: prefix } : { start: after, exclusiveStart: true }
   return { ...lower, ...offset, end, limit }
-}
-
-/** The first key after all that begin with the prefix, whose last character is ASCII. */
-function beyond(prefix: string): string {
-  if (prefix === '') return '\u{10ffff}'
-  const last = prefix.length - 1
-  return prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1)
 }
 
 function unavailable(cause: unknown): SluiceError {
