@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { circumstances } from './kit/machine.ts'
 import { quick } from './kit/options.ts'
-import { type Row, ratioText, table } from './kit/report.ts'
+import { parseRows, type Row, ratioText, table } from './kit/report.ts'
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
 const RESULTS = fileURLToPath(new URL('../../bench/results/last.jsonl', import.meta.url))
@@ -83,8 +83,7 @@ function keep(): void {
 }
 
 function readRows(file: string): Row[] {
-  const lines = readFileSync(file, 'utf8').split('\n')
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Row)
+  return parseRows(readFileSync(file, 'utf8'))
 }
 
 function fail(why: string): never {

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, type Serializable, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { AddressInfo, Server } from 'node:net'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -87,6 +87,16 @@ export async function listenOnLoopback(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return (server.address() as AddressInfo).port
+}
+
+/** A port that was free a moment ago: for programs that cannot say which one they took. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  const port = await listenOnLoopback(server)
+  await new Promise((resolve) => {
+    server.close(resolve)
+  })
+  return port
 }
 
 /** CPU time that a process has used so far, all its threads, in milliseconds. Source: proc(5), `stat`. */

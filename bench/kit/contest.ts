@@ -3,7 +3,7 @@ import { newClient } from '../../test/kit/client.ts'
 import { peakResidentBytes } from '../../test/kit/memory.ts'
 import { readRequest } from '../../test/kit/message.ts'
 import { readFileSync } from 'node:fs'
-import { ID_BYTES, plainBody, requestTexts } from '../data/small-json.ts'
+import { ID_BYTES, plainBody, requestBody, requestTexts, TOKENS } from '../data/small-json.ts'
 import { type Child, cpuTime, startProgram } from './child.ts'
 import { instructionCounter, instructionsAreCounted } from './instructions.ts'
 import type { Amount, Outcome, Target } from './load.ts'
@@ -20,7 +20,7 @@ export interface Entry {
   readonly body: 'tokens' | 'plain'
   /** What the destination must get for these ids (none for `plain`). */
   readonly forwarded: (ids: readonly string[]) => string
-  /** Ratio budgets by the case they are measured against. */
+  /** Budget for the ratio to its base. */
   readonly budget?: number
 }
 
@@ -33,15 +33,15 @@ export interface Ids {
 
 /**
  * Runs the entries against each other: first every one is checked for exact output, then they take turns for a number of
- * rounds, on fresh keep-alive connections each. Rows hold medians over the rounds; ratios are of medians, against the
- * entry named `base` (case and contender's name).
+ * rounds, on fresh keep-alive connections each. Rows hold medians over the rounds; a ratio is one median by another: the
+ * entry's by its base's.
  */
 export async function contest(
   bench: string,
   scene: Scene,
   ids: Ids,
   entries: readonly Entry[],
-  base: Entry
+  baseOf: (entry: Entry) => Entry
 ): Promise<Row[]> {
   for (const entry of entries) await check(scene, ids, entry)
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
@@ -59,6 +59,7 @@ export async function contest(
   const headline = instructionsAreCounted() ? INSTRUCTIONS : CPU
   const rows = entries.map((entry): Row => {
     const own = medians(figures.get(entry) ?? [])
+    const base = baseOf(entry)
     const other = medians(figures.get(base) ?? [])
     const budget = entry.budget === undefined ? {} : { budget: entry.budget }
     const ratio = (figure: string): Ratio => ({
@@ -78,7 +79,10 @@ export async function contest(
     }
   })
   if (quick) return rows
-  return [...rows, ...(await constantRate(bench, scene, load, ids, entries, figures.get(base) ?? []))]
+  return [
+    ...rows,
+    ...(await constantRate(bench, scene, load, ids, entries, figures.get(baseOf(entries[0] as Entry)) ?? []))
+  ]
 }
 
 const INSTRUCTIONS = 'user instructions'
@@ -90,9 +94,8 @@ async function check(scene: Scene, ids: Ids, entry: Entry): Promise<void> {
   const { contender } = entry
   const client = await newClient({ port: contender.port, tls: { ca: readFileSync(scene.ca, 'utf8') } })
   for (let at = 0; at < 3; at++) {
-    const own = ids.sample.slice(at, at + 4)
-    const body =
-      entry.body === 'plain' ? plainBody : requestTexts.map((text, place) => text + (own[place] ?? '')).join('')
+    const own = ids.sample.slice(at, at + TOKENS)
+    const body = entry.body === 'plain' ? plainBody : requestBody(own)
     const expected = entry.forwarded(own)
     await scene.upstream.ask('record')
     const answer = await client.request(`${head(entry)}Content-Length: ${body.length}\r\n\r\n${body}`)
@@ -136,7 +139,7 @@ async function measure(
   }
   await load.ask('connect', target)
   await load.ask('run', { requests: first ? amount.requests : Math.ceil(amount.requests / 20), rate: 0 })
-  await scene.upstream.ask('expect', entry.forwarded(ids.sample).length)
+  await scene.upstream.ask('expect', entry.forwarded(ids.sample.slice(0, TOKENS)).length)
   const counter = instructionsAreCounted() ? instructionCounter(child.pid) : null
   await counter?.start()
   const before = cpuTime(child.pid)

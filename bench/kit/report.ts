@@ -38,6 +38,12 @@ export function report(rows: readonly Row[]): void {
   if (file !== undefined) appendFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
 }
 
+/** Rows out of JSON lines. */
+export function parseRows(text: string): Row[] {
+  const lines = text.split('\n').filter((line) => line !== '')
+  return lines.map((line) => JSON.parse(line) as Row)
+}
+
 /** Lines of cells as aligned text; the first `left` columns stand left, the others right. */
 export function table(lines: readonly (readonly string[])[], left: number): string {
   const widths: number[] = []

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { certificates } from '../../test/kit/certificates.ts'
+import { type NativeName, startNative } from '../compare/_native.ts'
 import { type Child, startProgram } from './child.ts'
 
 /** What the contenders of one benchmark share: a folder, certificates, the destination behind them. */
@@ -38,6 +39,7 @@ const PEERS = {
   httpxy: new URL('../compare/_httpxy.ts', import.meta.url),
   'fast-proxy': new URL('../compare/_fast-proxy.ts', import.meta.url),
   undici: new URL('../compare/_undici.ts', import.meta.url),
+  'bare-server': new URL('../compare/_bare-server.ts', import.meta.url),
   pipe: new URL('../compare/_pipe.ts', import.meta.url)
 } as const
 
@@ -84,4 +86,13 @@ export async function startPeer(scene: Scene, name: PeerName): Promise<Contender
   const port = await child.ask<number>('listen')
   const host = `localhost:${name === 'pipe' ? scene.upstreamPort : port}`
   return { name, child, port, host, target: '/v1/payments', headers: '' }
+}
+
+/** Starts nginx or HAProxy there; null where it is not installed. */
+export async function startNativePeer(scene: Scene, name: NativeName): Promise<Contender | null> {
+  const started = await startNative(name, scene)
+  if (started === null) return null
+  const { child, port } = started
+  scene.add(child)
+  return { name, child, port, host: `localhost:${port}`, target: '/v1/payments', headers: '' }
 }

@@ -3,6 +3,7 @@ import { unreachable } from '../errors.ts'
 import { type Json, LosslessNumber } from '../json.ts'
 import {
   PLACE_CSV,
+  PLACE_CSV_QUOTED,
   PLACE_FORM,
   PLACE_HEADER,
   PLACE_JSON_KEY,
@@ -24,9 +25,12 @@ import { evaluate, type Found } from './evaluate.ts'
 import {
   cdata,
   csv,
+  csvQuoted,
   form,
   header,
+  isAscii,
   jsonEscape,
+  jsonString,
   partHeader,
   urlPath,
   urlQuery,
@@ -41,8 +45,10 @@ import { Work } from './work.ts'
 /** What encode needs to know of where an expression stands. */
 export interface EncodeSpot {
   readonly place: Place
-  /** The boundary of the multipart body around it. */
-  readonly boundary?: string
+  /** Only ASCII can be written there. */
+  readonly ascii?: boolean
+  /** The boundaries of the multipart bodies around it. */
+  readonly boundaries?: readonly string[]
 }
 
 /**
@@ -57,7 +63,8 @@ export function encode(value: Json, expression: Expression, spot: EncodeSpot, wo
   try {
     const text = place(value, expression.chain, spot.place, work)
     work.spend(text.length)
-    if (spot.boundary !== undefined && spot.boundary !== '' && text.includes(spot.boundary)) throw valueFault()
+    if (spot.ascii === true && !isAscii(text)) throw valueFault()
+    if (spot.boundaries?.some((boundary) => text.includes(boundary)) === true) throw valueFault()
     return text
   } catch (thrown) {
     throw asValueFault(thrown)
@@ -73,7 +80,8 @@ export function render(expression: Expression, found: Found, spot: EncodeSpot, w
   if (
     expression.chain === NO_FILTERS &&
     (spot.place === PLACE_JSON_STRING || spot.place === PLACE_JSON_WHOLE) &&
-    spot.boundary === undefined &&
+    spot.ascii !== true &&
+    (spot.boundaries === undefined || spot.boundaries.length === 0) &&
     expression.subject.form === 'data' &&
     expression.paths[found.candidate]?.length === 0
   ) {
@@ -113,6 +121,8 @@ function place(value: Json, { raw, bare }: Chain, where: Place, work: Work): str
       throw valueFault()
     case PLACE_CSV:
       return raw ? text : csv(text)
+    case PLACE_CSV_QUOTED:
+      return raw ? text : csvQuoted(text)
     case PLACE_URL_PATH:
       return urlPath(text, raw)
     case PLACE_URL_QUERY:
@@ -128,7 +138,7 @@ function place(value: Json, { raw, bare }: Chain, where: Place, work: Work): str
 
 /** The whole of a JSON string, whose quotes the value replaces where it is none. Numbers stay text unless cast. */
 function whole(value: Json, raw: boolean, bare: boolean, work: Work): string {
-  if (typeof value === 'string') return raw ? `"${value}"` : JSON.stringify(value)
+  if (typeof value === 'string') return raw ? `"${value}"` : jsonString(value)
   if (typeof value === 'boolean' || typeof value === 'number' || value instanceof LosslessNumber) {
     return bare ? textOf(value) : `"${textOf(value)}"`
   }
@@ -136,7 +146,7 @@ function whole(value: Json, raw: boolean, bare: boolean, work: Work): string {
 }
 
 function json(value: Json, work: Work): string {
-  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'string') return jsonString(value)
   return value === null ? 'null' : printOf(value, work)
 }
 

@@ -184,7 +184,7 @@ function argument(filter: string, token: LiquidToken, variables: boolean): Argum
 
 /** `7.0` stays apart from `7`: dividing by it does not give a whole number. */
 function numeric(text: string, value: number): Argument {
-  return String(value) === text ? value : new LosslessNumber(text)
+  return String(value) === text || !JSON_NUMBER.test(text) ? value : new LosslessNumber(text)
 }
 
 /** liquidjs takes a string that never ends as one that does. */
@@ -246,5 +246,6 @@ const LITERALS: Readonly<Record<string, Argument>> = {
   empty: '',
   blank: ''
 }
+const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/
 const UNQUOTED_PATH = /json\s*:\s*[^\s'"]/
 const UNQUOTED_ARGUMENT = /^\s*json\s*:\s*(?=[^\s'"])/

@@ -18,7 +18,7 @@ export type Path = (value: Json, work: Work) => Json
  *
  * Beside RFC 9535 these older spellings work: a path without its `$`, names that begin with a digit or hold `-`
  * (`$.line-items.3ds`), an item as a name (`$.items.0`), `[(@.length-1)]` for `[-1]`, and `.length` of a list at the
- * end.
+ * end, also of what a filter compares.
  *
  * @throws ERR_EXPR_PATH with the position of the fault
  */
@@ -27,7 +27,7 @@ export function compilePath(text: string, filter: string): Path {
   const rooted = path.startsWith('$') ? path : rootless(path, filter)
   const keys = readKeys(rooted, 1)
   if (typeof keys !== 'number') return plain(keys)
-  return exactlyOne(indefinite(rooted, filter, path.startsWith('$') ? 0 : 1))
+  return exactlyOne(indefinite(rooted, filter, rooted.length - path.length))
 }
 
 function plain(keys: Keys): Path {
@@ -64,7 +64,7 @@ function rootless(path: string, filter: string): string {
 function indefinite(path: string, filter: string, added: number): Query {
   const modern = modernize(path)
   try {
-    return compileQuery(environment.compile(modern))
+    return compileQuery(environment.compile(modern), true)
   } catch (thrown) {
     const index = (thrown as { token?: { index?: number } }).token?.index
     throw pathFault(filter, index === undefined || modern !== path ? null : Math.max(0, index - added))

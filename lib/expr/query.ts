@@ -25,18 +25,22 @@ type Segment = Parsed['segments'][number]
 type ParsedSelector = Segment['selectors'][number]
 type Expression = InstanceType<typeof jsonpath.expressions.FilterExpression>
 
-/** Turns json-p3's syntax tree into visits. Throws TypeError for what RFC 9535 does not have. */
-export function compileQuery(parsed: Parsed): Query {
+/**
+ * Turns json-p3's syntax tree into visits. Throws TypeError for what RFC 9535 does not have.
+ *
+ * @param lengths Does `.length` at the end of the query answer for a list, as in older engines?
+ */
+export function compileQuery(parsed: Parsed, lengths = false): Query {
   let next: Query = (value, _root, _work, found) => found(value)
   for (let at = parsed.segments.length - 1; at >= 0; at--) {
-    next = segment(parsed.segments[at] as Segment, at === parsed.segments.length - 1, next)
+    next = segment(parsed.segments[at] as Segment, lengths && at === parsed.segments.length - 1, next)
   }
   return next
 }
 
-function segment(parsed: Segment, isLast: boolean, next: Query): Query {
+function segment(parsed: Segment, lengths: boolean, next: Query): Query {
   const selectors = parsed.selectors.map((selector) =>
-    compileSelector(selector, isLast && parsed.selectors.length === 1)
+    compileSelector(selector, lengths && parsed.selectors.length === 1 && !isDescendant(parsed))
   )
   if (isDescendant(parsed)) {
     return (value, root, work, found) =>
@@ -67,8 +71,8 @@ function descend(value: Json, work: Work, depth: number, visit: Found): boolean 
   return false
 }
 
-function compileSelector(parsed: ParsedSelector, isLast: boolean): Selector {
-  if (parsed instanceof selectors.NameSelector) return byName(parsed.name, isLast)
+function compileSelector(parsed: ParsedSelector, lengths: boolean): Selector {
+  if (parsed instanceof selectors.NameSelector) return byName(parsed.name, lengths)
   if (parsed instanceof selectors.IndexSelector) return byIndex(parsed.index)
   if (parsed instanceof selectors.WildcardSelector) return everything(() => true)
   if (parsed instanceof selectors.SliceSelector) return slice(parsed.start, parsed.stop, parsed.step ?? 1)
@@ -76,11 +80,11 @@ function compileSelector(parsed: ParsedSelector, isLast: boolean): Selector {
   throw new TypeError('not a selector of RFC 9535')
 }
 
-function byName(name: string, isLast: boolean): Selector {
+function byName(name: string, lengths: boolean): Selector {
   return (value, _root, work, found) => {
     work.spend(1)
     if (isObject(value)) return Object.hasOwn(value, name) && found(value[name] as Json)
-    const virtual = isLast ? jsonPathVirtual(value, name) : undefined
+    const virtual = lengths ? jsonPathVirtual(value, name) : undefined
     return virtual !== undefined && found(virtual)
   }
 }
@@ -184,7 +188,7 @@ function compileComparable(parsed: Expression): Comparable {
 
 /** The value of a query that finds one node; Nothing otherwise. */
 function single(parsed: InstanceType<typeof jsonpath.expressions.FilterQuery>): Comparable {
-  const query = compileQuery(parsed.path)
+  const query = compileQuery(parsed.path, true)
   const relative = parsed instanceof expressions.RelativeQuery
   return (value, root, work) => {
     let result: Json | undefined

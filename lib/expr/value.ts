@@ -1,6 +1,6 @@
 import { formatJson, type Json, LosslessNumber, numberText } from '../json.ts'
 import { valueFault } from './faults.ts'
-import { OUTPUT_CHARACTERS, type Work } from './work.ts'
+import { LIST_ITEMS, OUTPUT_CHARACTERS, type Work } from './work.ts'
 
 /** What runs through a chain of filters. Bytes occur only between `hmac` and the filter that encodes them. */
 export type Value = Json | Uint8Array
@@ -28,6 +28,7 @@ export function printOf(value: Value, work: Work): string {
 /** Compact JSON text, counted before it is made. Throws ERR_EXPR_VALUE. */
 export function jsonOf(value: Value, work: Work): string {
   if (value instanceof Uint8Array) throw valueFault()
+  work.spend(JSON_UNITS)
   measure(value, work)
   return formatJson(value)
 }
@@ -50,17 +51,20 @@ export function shortTextOf(value: Value): string {
   return text
 }
 
-/** A list, one item, or nothing: lists as they are, null as the empty list, anything else as a list of itself. */
+/** A list, one item, or nothing: lists of at most LIST_ITEMS as they are, null as the empty list, anything else as a list of itself. */
 export function listOf(value: Value): Json[] {
-  if (Array.isArray(value)) return value
+  if (Array.isArray(value)) {
+    if (value.length > LIST_ITEMS) throw valueFault()
+    return value
+  }
   if (value === null) return []
   if (value instanceof Uint8Array) throw valueFault()
   return [value]
 }
 
 /** A result of arithmetic: infinite and NaN are ERR_EXPR_VALUE, as JSON has neither. */
-export function finiteNumber(value: number): number {
-  if (!Number.isFinite(value)) throw valueFault()
+export function finiteNumber(value: Json): number {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw valueFault()
   return value === 0 ? 0 : value
 }
 
@@ -105,4 +109,6 @@ function measure(value: Json, work: Work): void {
   } else work.spend(8)
 }
 
+/** What making JSON text counts as, beside its length. */
+const JSON_UNITS = 20
 const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/

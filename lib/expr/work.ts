@@ -1,14 +1,15 @@
 import { valueFault } from './faults.ts'
 
 /**
- * Counted work: how much one evaluation, or all evaluations that share it, may still do. A unit is about one character
- * looked at or written, or one item of a list or node of a path visited. Counted, not timed, so the same expression on
- * the same value always ends the same way. Running out is ERR_EXPR_VALUE, since how far it gets depends on the value.
+ * Counted work: how much one evaluation, or all evaluations that share it, may still do. A unit is about twenty
+ * nanoseconds: one character looked at or written, one node of a path visited; dearer things count more. Counted, not
+ * timed, so the same expression on the same value always ends the same way. Running out is ERR_EXPR_VALUE, since how
+ * far it gets depends on the value.
  */
 export class Work {
   #left: number
 
-  /** @param units Default: enough for any honest expression, about 20 ms of the dearest filters. */
+  /** @param units Default: WORK_UNITS, about 100 ms. */
   constructor(units: number = WORK_UNITS) {
     this.#left = units
   }
@@ -37,11 +38,13 @@ export class Work {
   }
 }
 
-/** Units of one evaluation. */
-const WORK_UNITS = 8 * 1024 * 1024
+/** Units of one evaluation: a text of the longest length may pass a few filters. */
+const WORK_UNITS = 4 * 1024 * 1024
+/** Units of all the expressions that are evaluated in one turn of the event loop. */
+export const TURN_UNITS = 32 * 1024 * 1024
 /** The longest text that a filter may make, in UTF-16 units. */
 export const OUTPUT_CHARACTERS = 1024 * 1024
 /** The longest list that a filter may make. */
-const LIST_ITEMS = 100_000
+export const LIST_ITEMS = 100_000
 /** The most filters in one chain. */
 export const CHAIN_FILTERS = 64

@@ -1,4 +1,5 @@
 import { type BodyMode, type ContentCoding, chooseBodyMode, codingsOf } from './body-mode.ts'
+import type { HeadTemplate } from './head-template.ts'
 import { isReplayable } from './retry.ts'
 
 /*
@@ -58,6 +59,8 @@ export interface Intent<Peer = unknown> {
   readonly peer: Peer
   /** Field lines that go to the destination, each with CRLF, without Host, framing and Content-Encoding. */
   readonly fieldLines: string
+  /** The target and the field lines, when there are expressions in them; else null. */
+  readonly headTemplate: HeadTemplate | null
   /** All values of Content-Type, in order. */
   readonly contentTypes: readonly string[]
   /** The value of Content-Encoding, or undefined. */
@@ -97,11 +100,9 @@ export function planRequest<Peer>(intent: Intent<Peer>, limits: Limits, deadline
     wholeBodyBytes: limits.wholeBodyBytes,
     encoded: intent.contentEncoding !== undefined
   })
-  const { host, port } = intent.destination
-  const authority = port === 443 ? host : `${host}:${port}`
   return {
     ...intent,
-    head: `${intent.method} ${intent.target} HTTP/1.1\r\nHost: ${authority}\r\n${intent.fieldLines}`,
+    head: outgoingHead(intent, intent.target, intent.fieldLines),
     mode: decision.mode,
     modeBecause: decision.because,
     decode: decision.mode === 'pass' ? NO_CODINGS : codingsOf(intent.contentEncoding),
@@ -109,6 +110,16 @@ export function planRequest<Peer>(intent: Intent<Peer>, limits: Limits, deadline
     limits,
     deadlines
   }
+}
+
+/** The request line and the fields, latin1, each line with CRLF, without framing. */
+export function outgoingHead(
+  intent: Pick<Intent, 'method' | 'destination'>,
+  target: string,
+  fieldLines: string
+): string {
+  const { host, port } = intent.destination
+  return `${intent.method} ${target} HTTP/1.1\r\nHost: ${port === 443 ? host : `${host}:${port}`}\r\n${fieldLines}`
 }
 
 const NO_CODINGS: readonly ContentCoding[] = []

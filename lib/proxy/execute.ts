@@ -3,13 +3,17 @@ import type { Exchange, ResponseHandler } from '../egress/exchange.ts'
 import type { Peer } from '../egress/peer.ts'
 import { render } from '../expr/encode.ts'
 import type { Found } from '../expr/evaluate.ts'
-import { type Expression, parseExpression, type Subject } from '../expr/expression.ts'
+import { type Expression, narrow, parseExpression, type Subject } from '../expr/expression.ts'
+import { TURN_UNITS, Work } from '../expr/work.ts'
 import type { Client, ClientSink } from '../listen/client.ts'
 import { bodyTooLarge } from '../plan/body-mode.ts'
 import { responseFieldPasses } from '../plan/headers.ts'
-import type { Plan } from '../plan/plan.ts'
+import { joinTarget } from '../plan/destination.ts'
+import type { HeadTemplate } from '../plan/head-template.ts'
+import { outgoingHead, type Plan } from '../plan/plan.ts'
+import type { HeadPiece } from '../scan/head.ts'
 import { settleContext } from '../scan/context.ts'
-import { Scanner } from '../scan/scanner.ts'
+import { Scanner, type Spot } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
 import type { Purpose } from '../vault/reveal.ts'
@@ -17,6 +21,7 @@ import type { BufferBudget } from './buffer-budget.ts'
 import { Decoder, type DecodeSink } from './decode.ts'
 import { type Outcome, outcomeOf, type RequestRecord } from './phases.ts'
 import { Pieces } from './pieces.ts'
+import type { MaybePromise } from '../vault/store.ts'
 import type { DialectVoice, ProxyEgress, ProxyVault } from './ports.ts'
 
 export interface ExecutionParts {
@@ -63,6 +68,8 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #exchange: Exchange | null = null
   #requestSent = false
   #outgoing: Buffer | null = null
+  /** The head with its values, when it is a template. */
+  #head: string | null = null
   /** One for each batch that was asked of the vault. */
   readonly #purposes: Purpose[] = []
   #tokens: Set<string> | null = null
@@ -169,7 +176,12 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   released(): void {
     if (this.#state === DONE) return
     try {
-      const outgoing = this.#outgoing as Buffer
+      if (this.#outgoing === null) {
+        // It was the head: its body may come.
+        this.#receive()
+        return
+      }
+      const outgoing = this.#outgoing
       this.#outgoing = null
       if (this.#mode === WHOLE) {
         this.#sendWhole(outgoing)
@@ -239,6 +251,10 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #receive(): void {
     if (this.#state === DONE) return
     this.#state = COLLECTING
+    if (this.#plan.headTemplate !== null && this.#head === null) {
+      this.#revealHead(this.#plan.headTemplate)
+      return
+    }
     const coding = this.#plan.decode[0]
     if (coding !== undefined) this.#decoder = new Decoder(coding, this.#plan.limits.decodedBytes, this)
     this.#client.receive()
@@ -340,7 +356,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       this.#settleWindow()
       if (this.#state !== COLLECTING) return
     }
-    if (this.#exchange === null) this.#begin(this.#plan.head, EMPTY, 'none')
+    if (this.#exchange === null) this.#begin(this.#outgoingHead(), EMPTY, 'none')
     else this.#endExchange()
     this.#requestSent = true
   }
@@ -374,18 +390,14 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#expressions.length = 0
     for (const spot of spots) {
       try {
-        const expression = parseExpression(spot.source, plan.grammar)
-        if (plan.subjects !== null && !plan.subjects.has(expression.subject.text)) {
-          throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The body names a subject that Sluice-Subjects does not')
-        }
+        const expression = this.#parse(spot.source)
         this.#expressions.push(expression)
         subjects.push(expression.subject)
       } catch (error) {
         throw located(error, spot.offset)
       }
     }
-    this.#state = RELEASING
-    const found = this.#parts.vault.reveal(this.#caller, subjects, this.#purpose(), plan.limits.tokensPerRequest)
+    const found = this.#ask(subjects)
     if (found instanceof Promise) {
       found.then(
         (all) => this.#revealed(all),
@@ -394,16 +406,71 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     } else this.#revealed(found)
   }
 
+  #parse(source: string): Expression {
+    const { grammar, subjects } = this.#plan
+    const parsed = parseExpression(source, grammar)
+    const expression = subjects === null ? parsed : narrow(parsed, subjects)
+    if (expression === null) {
+      throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The request names a subject that Sluice-Subjects does not')
+    }
+    return expression
+  }
+
+  #ask(subjects: readonly Subject[]): MaybePromise<readonly Found[]> {
+    this.#state = RELEASING
+    return this.#parts.vault.reveal(this.#caller, subjects, this.#purpose(), this.#plan.limits.tokensPerRequest)
+  }
+
+  /** Expressions in the head are settled before the body is asked for. */
+  #revealHead(template: HeadTemplate): void {
+    const expressions = new Map<Spot, Expression>()
+    for (const piece of [...template.target, ...template.lines]) {
+      if (typeof piece !== 'string') expressions.set(piece, this.#parse(piece.source))
+    }
+    const found = this.#ask([...expressions.values()].map((expression) => expression.subject))
+    if (found instanceof Promise) {
+      found.then(
+        (all) => this.#headRevealed(template, expressions, all),
+        (error: unknown) => this.#fail(error)
+      )
+    } else this.#headRevealed(template, expressions, found)
+  }
+
+  #headRevealed(template: HeadTemplate, expressions: ReadonlyMap<Spot, Expression>, found: readonly Found[]): void {
+    if (this.#state === DONE) return
+    try {
+      this.#countTokens(found)
+      // :: spot → its text
+      const texts = new Map<Spot, string>()
+      const work = new Work(TURN_UNITS)
+      let at = 0
+      for (const [spot, expression] of expressions) {
+        texts.set(spot, render(expression, found[at] as Found, spot, work))
+        at++
+      }
+      const fill = (pieces: readonly HeadPiece[]): string =>
+        pieces.map((piece) => (typeof piece === 'string' ? piece : texts.get(piece))).join('')
+      // A value can make a dot segment: the target is checked once more.
+      const target = joinTarget(NO_BASE, fill(template.target)).text
+      this.#head = outgoingHead(this.#plan, target, fill(template.lines))
+      this.#replaced += texts.size
+      this.#parts.vault.release(this)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
   #revealed(found: readonly Found[]): void {
     if (this.#state === DONE) return
     try {
       this.#countTokens(found)
       const spots = this.#pieces.spots
       const texts: string[] = []
+      const work = new Work(TURN_UNITS)
       for (let at = 0; at < spots.length; at++) {
         const spot = spots[at] as (typeof spots)[number]
         try {
-          texts.push(render(this.#expressions[at] as Expression, found[at] as Found, spot))
+          texts.push(render(this.#expressions[at] as Expression, found[at] as Found, spot, work))
         } catch (error) {
           throw located(error, spot.offset)
         }
@@ -430,7 +497,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   // The exchange.
 
   #sendWhole(body: Buffer): void {
-    this.#begin(this.#plan.head, body, 'none')
+    this.#begin(this.#outgoingHead(), body, 'none')
     this.#requestSent = true
   }
 
@@ -457,7 +524,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     if (this.#exchange === null) {
       const exact = this.#mode === PASS && this.#plan.bodyBytes > 0 && this.#scanner === null
       this.#begin(
-        exact || this.#plan.mode === 'pass' ? this.#passHead() : this.#plan.head,
+        exact || this.#plan.mode === 'pass' ? this.#passHead() : this.#outgoingHead(),
         null,
         exact ? 'length' : 'chunked'
       )
@@ -470,9 +537,14 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#exchange?.end()
   }
 
+  #outgoingHead(): string {
+    return this.#head ?? this.#plan.head
+  }
+
   /** A body that passes untouched keeps its coding. */
   #passHead(): string {
-    const { head, contentEncoding, decode } = this.#plan
+    const { contentEncoding, decode } = this.#plan
+    const head = this.#outgoingHead()
     return contentEncoding === undefined || decode.length > 0 ? head : `${head}Content-Encoding: ${contentEncoding}\r\n`
   }
 
@@ -619,5 +691,6 @@ const STREAM = 2
 
 /** A body of known length up to this that passes untouched goes out in one write with its head. */
 const PASS_HOLD_BYTES = 65_536
+const NO_BASE = { path: '', query: '' }
 const EMPTY = Buffer.alloc(0)
 const NO_TEXTS: readonly string[] = []

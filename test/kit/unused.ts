@@ -68,6 +68,7 @@ function isEntry(path: string): boolean {
     path === 'test/kit/reporter.ts' ||
     path === 'test/kit/readme.ts' ||
     path === 'bench/run.ts' ||
+    path === 'bench/diff.ts' ||
     /^bench\/(micro|e2e|compare)\/(.*\/)?[^_/][^/]*$/.test(path)
   )
 }

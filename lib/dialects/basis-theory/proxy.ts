@@ -3,6 +3,7 @@ import type { Client, ClientSink } from '../../listen/client.ts'
 import type { RequestHead } from '../../listen/head.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
 import { joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
+import { templateHead } from '../../plan/head-template.ts'
 import {
   checkFieldValue,
   connectionListed,
@@ -73,7 +74,7 @@ function planAndExecute(client: Client, controls: Controls, caller: Caller, trac
     }
     const { head } = client
     if (!PROXY_METHODS.has(head.method)) throw new SluiceError('ERR_METHOD', `${head.method} is not allowed here`)
-    const intent = intentOf(head, controls, caller.tenant, traceId, ports.settings)
+    const intent = intentOf(head, controls, caller, traceId, ports)
     if (!caller.mayReach(intent.destination)) {
       throw new SluiceError('ERR_DESTINATION_FORBIDDEN', 'The application is bound to other destinations')
     }
@@ -188,18 +189,18 @@ function readControls(head: RequestHead, viaName: string): Controls {
 /**
  * What the request asks for, for `planRequest`.
  *
- * @param tenant whose request it is
  * @throws ERR_DESTINATION_URL, ERR_HTTP_SYNTAX, ERR_INPUT
  */
 function intentOf(
   head: RequestHead,
   controls: Controls,
-  tenant: string,
+  caller: Caller,
   traceId: string,
-  settings: ProxySettings
+  { settings, limits }: ProxyPorts
 ): Intent<ProxyPeer> {
   const base = parseDestinationUrl(controls.url, settings.ports, settings.exemptOrigins)
   const target = joinTarget(base, head.target.slice(PROXY_ROUTE.length))
+  const delimiters = delimitersOf(controls.delimiters, settings.delimiters)
   let lines = controls.lines
   if (controls.legacyApiKey !== undefined) lines += fieldLine('X-API-KEY', controls.legacyApiKey)
   if (controls.keepAlive !== undefined) lines += fieldLine('Keep-Alive', controls.keepAlive)
@@ -214,19 +215,32 @@ function intentOf(
     if (!close) lines += fieldLine('Connection', 'keep-alive')
   }
   lines += `Via: 1.1 ${settings.viaName}\r\nBt-Trace-Id: ${traceId}\r\n`
+  const headTemplate =
+    delimiters !== 0 && caller.holds('token:use:head')
+      ? templateHead(target.path, head.path.slice(PROXY_ROUTE.length), target.query, head.query.slice(1), lines, {
+          delimiters,
+          expressionBytes: limits.expressionBytes
+        })
+      : null
   return {
     dialect: 'basis_theory',
     route: PROXY_ROUTE,
     grammar: 'liquid',
-    delimiters: delimitersOf(controls.delimiters, settings.delimiters),
+    delimiters,
     delimitersNamed: controls.delimiters !== undefined,
     bodyMode: bodyModeOf(controls.bodyMode),
     subjects: subjectsOf(controls.subjects),
     method: head.method,
     target: target.text,
-    destination: { host: base.host, port: base.port, method: head.method, path: target.path },
-    peer: { tenant, host: base.host, port: base.port, identity: null },
+    destination: {
+      host: base.host,
+      port: base.port,
+      method: head.method,
+      path: headTemplate?.certainPath ?? target.path
+    },
+    peer: { tenant: caller.tenant, host: base.host, port: base.port, identity: null },
     fieldLines: lines,
+    headTemplate,
     contentTypes: controls.contentTypes,
     contentEncoding: controls.contentEncoding,
     bodyBytes: head.bodyBytes,

@@ -1,12 +1,16 @@
+import type { Work } from '../work.ts'
+
 /**
  * Text in ASCII. Accents fall away (compatibility decomposition); letters that do not decompose, typographic
- * punctuation, Greek and Cyrillic are written by the tables below; what is left (CJK, emoji …) is dropped.
+ * punctuation, Greek and Cyrillic are written by the tables below; what is left (CJK, emoji …) is dropped. Throws
+ * ERR_EXPR_VALUE when `work` runs out.
  */
-export function toAscii(text: string): string {
+export function toAscii(text: string, work: Work): string {
   if (ASCII.test(text)) return text
   return text.replace(NOT_ASCII, (run) => {
     let out = ''
     for (const character of run) {
+      work.spend(CHARACTER_UNITS)
       const known = TABLE.get(character)
       if (known !== undefined) out += known
       else for (const part of character.normalize('NFKD')) out += part < '\u0080' ? part : (TABLE.get(part) ?? '')
@@ -15,6 +19,8 @@ export function toAscii(text: string): string {
   })
 }
 
+/** What one character counts as: some decompose to many. */
+const CHARACTER_UNITS = 50
 const ASCII = /^\p{ASCII}*$/u
 const NOT_ASCII = /\P{ASCII}+/gu
 

@@ -1,4 +1,5 @@
 import { LosslessNumber } from '../../json.ts'
+import { codePoints, tail } from '../characters.ts'
 import { valueFault } from '../faults.ts'
 import { ANY, type Filter, filter, type Intake, type Parameter, Refusal, TEXT } from '../filter.ts'
 import { character, flag, integer, text } from '../parameters.ts'
@@ -25,7 +26,7 @@ const CUSTOM: readonly Filter[] = [
   filter('alias_preserve_length', TEXT, [length('first', 0), length('last', 0)], preserveLength, ALIAS),
   filter('alias_card', TEXT, [flag('reveal_bin', false), flag('reveal_last4', false)], aliasCard, ALIAS),
   filter('json', ANY, [path('path')], (input, work, find) => find(asJson(input), work)),
-  filter('last4', TEXT, [], (input, work) => characters(input, work).slice(-4).join(''), { nulls: 'null' }),
+  filter('last4', TEXT, [], (input) => tail(input, 4), { nulls: 'null' }),
   filter(
     'reveal',
     TEXT,
@@ -108,7 +109,7 @@ function hidden(input: string, work: Work, first: number, last: number, hide: (c
 
 /** Random digits; `-` and space stay. A number that is shown whole is ERR_EXPR_VALUE, as is one with other characters. */
 function aliasCard(input: string, work: Work, bin: boolean, last4: boolean): string {
-  work.write(input.length)
+  work.spend(input.length * CHARACTER_UNITS)
   if (!/^[0-9 -]+$/.test(input)) throw valueFault()
   const digits = count(input)
   const head = bin ? binLength(digits) : 0
@@ -141,7 +142,8 @@ function revealLast(input: string, work: Work, shown: number, mask: string): str
 }
 
 function padding(input: string, work: Work, to: number, pad: string): string {
-  const missing = to - characters(input, work).length
+  work.spend(input.length)
+  const missing = to - codePoints(input)
   if (missing <= 0) return ''
   work.write(missing * pad.length + input.length)
   return pad.repeat(missing)
@@ -168,7 +170,7 @@ function cardMask(input: string, work: Work, bin: boolean, last4: boolean, mask:
 }
 
 function cardBin(input: string, work: Work, separator: string): string {
-  work.write(input.length)
+  work.spend(input.length * 4)
   const number = separator === '' ? input : input.replaceAll(separator, '')
   return number.slice(0, binLength(number.length))
 }
@@ -211,8 +213,9 @@ function encoded(input: Uint8Array, work: Work, encoding: 'hex' | 'base64'): str
   return Buffer.from(input.buffer, input.byteOffset, input.length).toString(encoding)
 }
 
+/** Each character apart, for those filters that decide on each. */
 function characters(input: string, work: Work): string[] {
-  work.write(input.length)
+  work.spend(input.length * CHARACTER_UNITS)
   return Array.from(input)
 }
 
@@ -287,5 +290,7 @@ const LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 const LETTERS_AND_DIGITS = LETTERS + DIGITS
 const DIGIT = /^[0-9]$/
 const LETTER = /^\p{L}$/u
+/** What a character counts as where each is looked at apart. */
+const CHARACTER_UNITS = 12
 /** The longest text that to_number reads. */
 const NUMBER_CHARACTERS = 1000

@@ -1,3 +1,4 @@
+import { head, tail } from '../characters.ts'
 import { valueFault } from '../faults.ts'
 import { ANY, type Constant, type Filter, filter, type Parameter, Refusal, TEXT } from '../filter.ts'
 import { integer, text } from '../parameters.ts'
@@ -13,7 +14,7 @@ import { type DateFormat, parseDate, printDate, readDateFormat, readsDate } from
 const ROWS: readonly Filter[] = [
   filter('to_lowercase', TEXT, [], (input, work) => made(work, input, input.toLowerCase()), { nulls: 'null' }),
   filter('to_uppercase', TEXT, [], (input, work) => made(work, input, input.toUpperCase()), { nulls: 'null' }),
-  filter('to_ascii', TEXT, [], (input, work) => made(work, input, toAscii(input)), { nulls: 'null' }),
+  filter('to_ascii', TEXT, [], (input, work) => made(work, input, toAscii(input, work)), { nulls: 'null' }),
   filter('prefix', TEXT, [characters('n')], (input, work, n) => made(work, input, head(input, n)), { nulls: 'null' }),
   filter('suffix', TEXT, [characters('n')], (input, work, n) => made(work, input, tail(input, n)), { nulls: 'null' }),
   filter('replace', TEXT, [something('from'), text('to')], replace, { nulls: 'null' }),
@@ -42,28 +43,9 @@ function made(work: Work, input: string, output: string): string {
   return output
 }
 
-/** The first `n` code points. */
-function head(input: string, n: number): string {
-  let end = 0
-  for (let left = n; left > 0 && end < input.length; left--) end += pairAt(input, end) ? 2 : 1
-  return input.slice(0, end)
-}
-
-/** The last `n` code points. */
-function tail(input: string, n: number): string {
-  let start = input.length
-  for (let left = n; left > 0 && start > 0; left--) start -= start > 1 && pairAt(input, start - 2) ? 2 : 1
-  return input.slice(start)
-}
-
-/** Do two UTF-16 units from here make one code point? */
-function pairAt(input: string, at: number): boolean {
-  return (input.charCodeAt(at) & 0xfc00) === 0xd800 && (input.charCodeAt(at + 1) & 0xfc00) === 0xdc00
-}
-
 /** Every occurrence, from the left, without overlap. */
 function replace(input: string, work: Work, from: string, to: string): string {
-  work.spend(input.length)
+  work.spend(input.length * 2)
   let length = input.length
   for (let at = input.indexOf(from); at >= 0; at = input.indexOf(from, at + from.length))
     length += to.length - from.length

@@ -1,0 +1,117 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { SealName } from '../../lib/vault/keyring.ts'
+import { newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
+import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
+import { newKeyMemo, Vault } from '../../lib/vault/vault.ts'
+import { tokenId, tokenValue } from '../data/small-json.ts'
+import { freePort, startChild } from './child.ts'
+import type { Contender, Scene } from './scene.ts'
+
+/** A vault on disk with its tokens, not open. */
+export interface Population {
+  readonly folder: string
+  readonly seal: SealName
+  readonly tokens: number
+  /** An API key that may do everything. */
+  readonly apiKey: string
+  /** File of the tokens' ids, one behind the other. */
+  readonly ids: string
+}
+
+/** Fills a new vault with `tokens` tokens `tokenId(0)` … that hold `tokenValue(0)` …, through the vault's own door. */
+export async function populate(scene: Scene, seal: SealName, tokens: number): Promise<Population> {
+  const folder = join(scene.folder, seal)
+  mkdirSync(folder)
+  const masterKey = newMasterKey()
+  writeFileSync(join(folder, 'master.key'), masterKey, { mode: 0o600 })
+  const vault = await Vault.open({
+    store: openLmdb(join(folder, 'data')),
+    masterKeys: parseMasterKeys(masterKey),
+    seal,
+    auditDirectory: join(folder, 'audit')
+  })
+  const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: 'default' })
+  const caller = await vault.authenticate(key, newKeyMemo())
+  for (let at = 0; at < tokens; at += BATCH) {
+    const batch = Array.from({ length: Math.min(BATCH, tokens - at) }, (_, n) => ({
+      id: tokenId(at + n),
+      type: 'card_number',
+      container: '/pci/high/',
+      data: JSON.stringify(tokenValue(at + n)),
+      expiresAt: null
+    }))
+    await vault.create(caller, batch, 'bench')
+  }
+  await vault.close()
+  const ids = join(folder, 'ids')
+  writeFileSync(ids, Array.from({ length: tokens }, (_, at) => tokenId(at)).join(''))
+  return { folder, seal, tokens, apiKey: key, ids }
+}
+
+/** Starts the compiled `sluice serve` over a population, as one would run it: keys, audit, metrics and log all on. */
+export async function startSluice(scene: Scene, population: Population, name = 'sluice'): Promise<Contender> {
+  const [port, adminPort] = await Promise.all([freePort(), freePort()])
+  const { folder, seal } = population
+  const config = {
+    listen: { https: { host: '127.0.0.1', port, tls: { cert: scene.cert, key: scene.key } } },
+    admin: { host: '127.0.0.1', port: adminPort },
+    vault: { path: join(folder, 'data'), masterKeyFile: join(folder, 'master.key'), seal },
+    audit: { path: join(folder, 'audit') },
+    egress: {
+      hosts: ['localhost'],
+      ports: [scene.upstreamPort],
+      allowPrivateNetworks: ['127.0.0.0/8', '::1/128'],
+      ca: [scene.ca]
+    },
+    log: { level: process.env['SLUICE_BENCH_LOG'] ?? 'info' }
+  }
+  const file = join(folder, `${name}.yaml`)
+  writeFileSync(file, JSON.stringify(config))
+  if (!existsSync(MAIN)) throw new Error(`${MAIN} is not built`)
+  const child = startChild({
+    name,
+    role: 'proxy',
+    command: process.execPath,
+    args: [
+      ...(process.env['SLUICE_BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean),
+      MAIN,
+      'serve',
+      '--config',
+      file
+    ],
+    commands: false
+  })
+  scene.add(child)
+  await ready(adminPort, child.exited, () => child.output)
+  const headers = `BT-API-KEY: ${population.apiKey}\r\nBT-PROXY-URL: https://localhost:${scene.upstreamPort}/v1/payments\r\n`
+  return { name, child, port, host: `localhost:${port}`, target: '/proxy', headers }
+}
+
+/** Resolves when the admin listener says ready; rejects when the process ends first or thirty seconds pass. */
+async function ready(adminPort: number, exited: Promise<void>, output: () => string): Promise<void> {
+  let ended = false
+  void exited.then(() => {
+    ended = true
+  })
+  for (let waited = 0; waited < 30_000 && !ended; waited += 20) {
+    if (await isReady(adminPort)) return
+    await sleep(20)
+  }
+  throw new Error(`sluice serve ${ended ? 'ended' : 'is not ready'}\n${output()}`)
+}
+
+function isReady(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    get({ host: '127.0.0.1', port, path: '/readyz', agent: false }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    }).on('error', () => resolve(false))
+  })
+}
+
+const MAIN = fileURLToPath(new URL('../../lib/main.ts', import.meta.url)).replace(/\.ts$/, '.js')
+const BATCH = 1000
