@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { sampleMemory } from '../../test/kit/memory.ts'
+import { anonymousBytes, sampleMemory } from '../../test/kit/memory.ts'
 import { bodyBytes, type BodyKind, largeBody } from '../data/large-body.ts'
 import { type Child, cpuTime, startProgram } from './child.ts'
 import type { Transfer, TransferOutcome } from './large-client.ts'
@@ -66,6 +66,7 @@ export async function largeContest(
         figures: {
           'CPU ms/GiB': cpuOf(subject) * (2 ** 30 / each.bytes),
           'MiB/s': median(all.map((one) => each.bytes / 2 ** 20 / one.seconds)),
+          'at rest MiB': median(all.map((one) => one.restMiB)),
           'anonymous MiB': memoryOf(subject),
           'above pipe MiB': memoryOf(subject) - memoryOf(base)
         },
@@ -82,6 +83,8 @@ export async function largeContest(
 interface Measure {
   readonly cpuMs: number
   readonly seconds: number
+  /** Anonymous memory before the transfer. */
+  readonly restMiB: number
   readonly peakAnonymousMiB: number
 }
 
@@ -90,6 +93,7 @@ async function measure(scene: Scene, client: Child, each: LargeCase, subject: La
   try {
     // The way is warmed by a small transfer; it also shows that the first byte leaves before the last one comes.
     await transfer(scene, client, { ...each, bytes: WARM_BYTES }, subject, contender, true)
+    const restMiB = anonymousBytes(contender.child.pid) / 2 ** 20
     const memory = sampleMemory(contender.child.pid)
     const before = cpuTime(contender.child.pid)
     const seconds = await transfer(scene, client, each, subject, contender, false)
@@ -98,6 +102,7 @@ async function measure(scene: Scene, client: Child, each: LargeCase, subject: La
     return {
       cpuMs: after.userMs + after.systemMs - before.userMs - before.systemMs,
       seconds,
+      restMiB,
       peakAnonymousMiB: memory.peakAnonymousBytes / 2 ** 20
     }
   } finally {
