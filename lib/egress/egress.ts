@@ -31,6 +31,8 @@ export interface EgressOptions {
   /** Idle connections to all peers; beyond, the one idle for longest is closed. Default 4096. */
   readonly maxIdleConnections?: number
   readonly time?: TimeSource
+  /** Milliseconds since 1970, for the dates of certificates. */
+  readonly wallClock?: () => number
   readonly lookup?: Lookup
 }
 
@@ -80,9 +82,10 @@ export class Egress {
    */
   identity(material: TlsMaterial): TlsIdentity {
     const digest = digestOf(material)
+    const nowMs = (this.#options.wallClock ?? Date.now)()
     const known = this.#identities.get(digest)
-    if (known?.isValidAt(Date.now()) === true) return known
-    const identity = new TlsIdentity(material)
+    if (known?.isValidAt(nowMs) === true) return known
+    const identity = new TlsIdentity(material, nowMs)
     this.#connector.prepare(identity)
     this.#identities.set(digest, identity)
     return identity

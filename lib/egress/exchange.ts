@@ -317,4 +317,4 @@ const CR = 0x0d
 const LF = 0x0a
 
 /** A body up to this goes out in one write with its head; a larger one in writes of this size. */
-export const ONE_WRITE_BYTES = 65536
+const ONE_WRITE_BYTES = 65536

@@ -22,7 +22,7 @@ export class TlsIdentity {
   readonly #validUntilMs: number
 
   /** Throws ERR_INPUT that names the part at fault: `clientCertificate`, `clientKey` or `pins`. */
-  constructor(material: TlsMaterial, nowMs: number = Date.now()) {
+  constructor(material: TlsMaterial, nowMs: number) {
     this.digest = digestOf(material)
     this.#material = material
     const chain = material.certificate === null ? [] : parseChain(material.certificate, CERTIFICATE, nowMs)
@@ -47,6 +47,11 @@ export class TlsIdentity {
   }
 }
 
+/** Every certificate of a PEM text; empty when there is none. Throws when one does not parse. */
+export function certificatesIn(pem: string): X509Certificate[] {
+  return (pem.match(CERTIFICATE_BLOCK) ?? []).map((block) => new X509Certificate(block))
+}
+
 /** SHA-256 over the parts, each with its length before it. */
 export function digestOf(material: TlsMaterial): string {
   const hash = createHash('sha256')
@@ -57,22 +62,18 @@ export function digestOf(material: TlsMaterial): string {
 }
 
 function parseChain(pem: string, what: Part, nowMs: number): X509Certificate[] {
-  const blocks = pem.match(CERTIFICATE_BLOCK)
-  if (blocks === null) throw refuse(what, 'holds no PEM certificate')
-  return blocks.map((block) => {
-    const certificate = parseCertificate(block, what)
-    if (nowMs > Date.parse(certificate.validTo)) throw refuse(what, 'has expired')
-    if (nowMs < Date.parse(certificate.validFrom)) throw refuse(what, 'is not valid yet')
-    return certificate
-  })
-}
-
-function parseCertificate(block: string, what: Part): X509Certificate {
+  let chain: X509Certificate[]
   try {
-    return new X509Certificate(block)
+    chain = certificatesIn(pem)
   } catch (cause) {
     throw refuse(what, 'does not parse', cause)
   }
+  if (chain.length === 0) throw refuse(what, 'holds no PEM certificate')
+  for (const { validFrom, validTo } of chain) {
+    if (nowMs > Date.parse(validTo)) throw refuse(what, 'has expired')
+    if (nowMs < Date.parse(validFrom)) throw refuse(what, 'is not valid yet')
+  }
+  return chain
 }
 
 function checkKey(certificate: X509Certificate | undefined, pem: string | null): void {
