@@ -35,12 +35,16 @@ export function templateHead(
   if (inPath === null && inQuery === null && inLines === null) return null
   const target: HeadPiece[] = [path.slice(0, path.length - tailPath.length), ...(inPath ?? [tailPath])]
   if (query !== '') target.push(`?${query.slice(0, query.length - tailQuery.length)}`, ...(inQuery ?? [tailQuery]))
-  const first = inPath?.findIndex((piece) => typeof piece !== 'string') ?? -1
-  return {
-    target,
-    lines: inLines ?? [lines],
-    certainPath: first < 0 ? path : target.slice(0, first + 1).join('')
+  return { target, lines: inLines ?? [lines], certainPath: inPath === null ? path : textBeforeSpot(target) }
+}
+
+function textBeforeSpot(pieces: readonly HeadPiece[]): string {
+  let text = ''
+  for (const piece of pieces) {
+    if (typeof piece !== 'string') break
+    text += piece
   }
+  return text
 }
 
 /** Line by line: an expression never reaches into another field. */
