@@ -44,7 +44,7 @@ export const ERRORS = {
   ERR_EXPR_SYNTAX: client(400, 'An expression does not parse'),
   ERR_EXPR_FILTER: client(400, 'An expression names an unknown filter'),
   ERR_EXPR_ARGUMENT: client(400, 'A filter has wrong arguments'),
-  ERR_EXPR_PATH: client(400, 'A path in an expression is wrong or yields several values'),
+  ERR_EXPR_PATH: client(400, 'A path in an expression does not parse'),
   ERR_EXPR_LIMIT: client(400, 'An expression is over a limit'),
   ERR_EXPR_VALUE: client(400, 'An expression cannot be evaluated for this value'),
   ERR_TOKEN_UNKNOWN: client(400, 'Some tokens were not found'),

@@ -6,6 +6,7 @@ import { readFootprintChain, readReference } from './footprint.ts'
 import type { Keys } from './keys.ts'
 import { readLiquidChain } from './liquid.ts'
 import { readSubject, type Subject } from './subject.ts'
+import type { Work } from './work.ts'
 
 export type { Subject } from './subject.ts'
 
@@ -23,6 +24,8 @@ export interface Expression {
 export interface ParseOptions {
   /** The Footprint user that references without one belong to. */
   readonly user?: string
+  /** Compiling counts on it: shared by all the expressions that are parsed in one turn of the event loop. */
+  readonly work?: Work
 }
 
 /**
@@ -35,14 +38,13 @@ export function parseExpression(source: string, grammar: Grammar, options: Parse
   const pipe = source.indexOf('|')
   const before = pipe < 0 ? source : source.slice(0, pipe)
   const { subject, paths } = grammar === 'liquid' ? readSubject(before) : readReference(before, options.user)
-  return { subject, paths, chain: pipe < 0 ? NO_FILTERS : parseChain(source.slice(pipe), grammar) }
+  return { subject, paths, chain: pipe < 0 ? NO_FILTERS : parseChain(source.slice(pipe), grammar, options.work) }
 }
 
-/** Compiles a chain of filters that stands by itself: text that begins with `|`. Throws as `parseExpression`. */
-export function parseChain(text: string, grammar: Grammar): Chain {
+function parseChain(text: string, grammar: Grammar, work?: Work): Chain {
   return grammar === 'liquid'
-    ? cachedChain('L', text.trimEnd(), compileLiquid)
-    : cachedChain('F', text.trimEnd(), compileFootprint)
+    ? cachedChain('L', text.trimEnd(), compileLiquid, work)
+    : cachedChain('F', text.trimEnd(), compileFootprint, work)
 }
 
 /**

@@ -49,11 +49,14 @@ function item(list: Json[], key: string, virtual: Virtual): Json | undefined {
  * Reads `.name`, `['name']`, `["name"]` and `[0]` from `start` to the end of the text. Names may hold letters, digits,
  * `_`, `-` and anything beyond ASCII. Returns the keys, or the position (negated, less one) of the first character
  * that does not fit.
+ *
+ * @param starts Takes where each key begins.
  */
-export function readKeys(text: string, start: number): (string | number)[] | number {
+export function readKeys(text: string, start: number, starts?: number[]): (string | number)[] | number {
   const keys: (string | number)[] = []
   let at = start
   while (at < text.length) {
+    starts?.push(at)
     if (text.charCodeAt(at) === DOT) {
       const end = nameEnd(text, at + 1)
       if (end === at + 1) return ~end

@@ -51,15 +51,22 @@ function withPaths(text: string, form: Subject['form'], from: number): Resolvabl
     paths.push([])
   }
   const last = Math.min(illegal < 0 ? text.length : illegal, ID_CHARACTERS)
-  for (let cut = from, cuts = 0; cut <= last && cuts < CUTS; cut++) {
-    const character = text[cut]
-    if (cut === 0 || (character !== '.' && character !== '[')) continue
-    cuts++
-    const keys = readKeys(text, cut)
-    if (typeof keys !== 'number') {
-      candidates.push(text.slice(0, cut))
-      paths.push(keys)
+  for (let cut = Math.max(from, 1); cut <= last; ) {
+    if (text[cut] !== '.' && text[cut] !== '[') {
+      cut++
+      continue
     }
+    const starts: number[] = []
+    const keys = readKeys(text, cut, starts)
+    if (typeof keys !== 'number') {
+      for (let at = 0; at < CUTS && (starts[at] ?? text.length) <= last && at < keys.length; at++) {
+        candidates.push(text.slice(0, starts[at]))
+        paths.push(keys.slice(at))
+      }
+      break
+    }
+    // No cut before the character that does not fit leaves a path behind it.
+    cut = Math.max(cut + 1, ~keys)
   }
   if (candidates.length === 0)
     throw syntaxFault('what stands before the filters is neither a token id nor a path into one')
@@ -74,5 +81,5 @@ const NOT_PLAIN = /[.[\]#/\\+?|&=%<>{}^\p{Cc}]/u
 const ILLEGAL = /[[\]#/\\+?|&=%<>{}^\p{Cc}]/u
 /** The longest token id. */
 const ID_CHARACTERS = 400
-/** The most places at which a subject is cut: no id that is followed by a path holds more dots. */
+/** The most places at which a subject is cut. */
 const CUTS = 32

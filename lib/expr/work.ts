@@ -1,4 +1,4 @@
-import { valueFault } from './faults.ts'
+import { limitFault, valueFault } from './faults.ts'
 
 /**
  * Counted work: how much one evaluation, or all evaluations that share it, may still do. A unit is about twenty
@@ -33,8 +33,10 @@ export class Work {
     this.spend(items)
   }
 
-  get left(): number {
-    return this.#left
+  /** A chain of filters of this length is about to be compiled. Throws ERR_EXPR_LIMIT: this depends on no value. */
+  compile(characters: number): void {
+    this.#left -= COMPILE_UNITS + COMPILE_CHARACTER_UNITS * characters
+    if (this.#left < 0) throw limitFault('too many different chains of filters')
   }
 }
 
@@ -42,6 +44,8 @@ export class Work {
 const WORK_UNITS = 4 * 1024 * 1024
 /** Units of all the expressions that are evaluated in one turn of the event loop. */
 export const TURN_UNITS = 32 * 1024 * 1024
+const COMPILE_UNITS = 1000
+const COMPILE_CHARACTER_UNITS = 25
 /** The longest text that a filter may make, in UTF-16 units. */
 export const OUTPUT_CHARACTERS = 1024 * 1024
 /** The longest list that a filter may make. */

@@ -7,6 +7,7 @@ import {
   PLACE_JSON_WHOLE,
   PLACE_TEXT
 } from '../../lib/scan/context.ts'
+import { Work } from '../../lib/expr/work.ts'
 import { code, put, run, runText } from './_eval.ts'
 
 const CARD = { number: '4242424242424242', expiration_month: 3, cvc: null, owner: { first: 'John', last: 'O"Neil' } }
@@ -168,4 +169,21 @@ t.test('numbers keep their digits', async (t) => {
     'ERR_EXPR_VALUE'
   )
   t.equal(runText('data | plus: 1', '1.25'), 2.25)
+})
+
+t.test('compiling counts, and so do paths with many parts', async (t) => {
+  const parse = (chain: string, work: Work) => parseExpression(`id ${chain}`, 'liquid', { work })
+  const work = new Work()
+  let compiled = 0
+  const many = code(() => {
+    for (; compiled < 100_000; compiled++) parse(`| append: 'never before ${compiled}'`, work)
+  })
+  t.equal(many, 'ERR_EXPR_LIMIT')
+  t.ok(compiled > 1000 && compiled < 10_000, `${compiled} different chains`)
+  const again = new Work()
+  for (let at = 0; at < 100_000; at++) parse("| append: 'never before 1'", again)
+  t.pass('the same chain is compiled once')
+  const { subject, paths } = parseExpression('a.'.repeat(190) + 'z', 'liquid')
+  t.equal(subject.candidates.length, 33)
+  t.same(paths[1]?.length, 190)
 })
