@@ -3,7 +3,7 @@ import type { Exchange, ResponseHandler } from '../egress/exchange.ts'
 import type { Peer } from '../egress/peer.ts'
 import { render } from '../expr/encode.ts'
 import type { Found } from '../expr/evaluate.ts'
-import { type Expression, narrow, parseExpression, type Subject } from '../expr/expression.ts'
+import { type Expression, narrow, type ParseOptions, parseExpression, type Subject } from '../expr/expression.ts'
 import { TURN_UNITS, Work } from '../expr/work.ts'
 import type { Client, ClientSink } from '../listen/client.ts'
 import { bodyTooLarge } from '../plan/body-mode.ts'
@@ -388,9 +388,10 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     }
     const subjects: Subject[] = []
     this.#expressions.length = 0
+    const parsing = { work: new Work() }
     for (const spot of spots) {
       try {
-        const expression = this.#parse(spot.source)
+        const expression = this.#parse(spot.source, parsing)
         this.#expressions.push(expression)
         subjects.push(expression.subject)
       } catch (error) {
@@ -406,9 +407,9 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     } else this.#revealed(found)
   }
 
-  #parse(source: string): Expression {
+  #parse(source: string, options: ParseOptions): Expression {
     const { grammar, subjects } = this.#plan
-    const parsed = parseExpression(source, grammar)
+    const parsed = parseExpression(source, grammar, options)
     const expression = subjects === null ? parsed : narrow(parsed, subjects)
     if (expression === null) {
       throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The request names a subject that Sluice-Subjects does not')
@@ -424,8 +425,9 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   /** Expressions in the head are settled before the body is asked for. */
   #revealHead(template: HeadTemplate): void {
     const expressions = new Map<Spot, Expression>()
+    const parsing = { work: new Work() }
     for (const piece of [...template.target, ...template.lines]) {
-      if (typeof piece !== 'string') expressions.set(piece, this.#parse(piece.source))
+      if (typeof piece !== 'string') expressions.set(piece, this.#parse(piece.source, parsing))
     }
     const found = this.#ask([...expressions.values()].map((expression) => expression.subject))
     if (found instanceof Promise) {
