@@ -160,9 +160,9 @@ export class Audit {
 
   #sealAndSync(closed: boolean): void {
     const chain = this.#chain
-    if (chain === null || chain.isSealed) return
+    if (chain === null || (chain.isSealed && !closed)) return
     try {
-      chain.seal(this.#lastIntent)
+      if (!chain.isSealed) chain.seal(this.#lastIntent)
     } catch {
       this.#abandon(chain)
       return

@@ -100,7 +100,7 @@ export class Keyring {
   }
 
   #unwrapAll(rows: readonly { readonly key: string; readonly value: Buffer }[]): void {
-    for (const { key, value } of rows) this.#take(key, value)
+    for (const { key, value } of rows) if (!key.startsWith('rewrap:')) this.#take(key, value)
     if (this.#root.length === 0) throw wrongMaster('The keyring of the vault has lost its root')
   }
 
@@ -171,9 +171,39 @@ export class Keyring {
     }
   }
 
-  /** Stop sealing under keys that were retired meanwhile: the next `current()` makes a new one. */
-  renew(): void {
-    this.#current = null
+  /** The id of the master key that wraps now. */
+  get master(): string {
+    return this.#first.id
+  }
+
+  /** Stops sealing under a key that was retired: the next `current()` makes a new one. For each new generation. */
+  renew(): MaybePromise<void> {
+    const key = this.#current
+    if (key === null) return undefined
+    const rows = this.#store.load('keyring', [dataRow(key.id)])
+    const take = ([row]: readonly (Buffer | undefined)[]) => {
+      const isRetired = row === undefined || (JSON.parse(row.toString()) as WrappedKey).retired !== null
+      if (isRetired && this.#current === key) this.#current = null
+    }
+    return rows instanceof Promise ? rows.then(take) : take(rows)
+  }
+
+  /** The keys of all tenants, as base64. */
+  async exportTenantKeys(): Promise<Record<string, string>> {
+    const rows = await this.#store.scan('keyring', { prefix: 'tenant:', limit: Number.MAX_SAFE_INTEGER })
+    const keys = rows.map(({ key, value }) => {
+      const secret = this.unwrap(key, JSON.parse(value.toString()) as WrappedKey)
+      return [key.slice('tenant:'.length), secret.toString('base64')]
+    })
+    return Object.fromEntries(keys) as Record<string, string>
+  }
+
+  /** Gives tenants that have no key yet the one they had elsewhere. */
+  async importTenantKeys(keys: Readonly<Record<string, string>>): Promise<void> {
+    for (const [tenant, secret] of Object.entries(keys)) {
+      const row = this.#row(`tenant:${tenant}`, 'tenant', AES_256_GCM, Buffer.from(secret, 'base64'))
+      await this.#store.write({ changes: [row] })
+    }
   }
 
   /** The key that opens the seal at `bytes[at..]`; undefined when this process has not heard of it yet: `fetch` it. */

@@ -12,7 +12,7 @@ import { DestinationList, type DestinationName } from './destinations.ts'
 import type { Keyring } from './keyring.ts'
 import { open, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
-import { cvcId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
+import { type Cvc, cvcId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
 import { tokenText } from './token-view.ts'
 
 /** Why a token is revealed. `proxy` and `reactor` send it to a destination, the others show it to the caller. */
@@ -268,23 +268,28 @@ export class Revealer {
   }
 
   #withCvc(tenant: string, id: string, record: TokenRecord, data: string): string {
-    const { bytes, sealEnd, cvcSealAt, headerEnd } = record
-    const key = this.#parts.keyring.opener(bytes, cvcSealAt)
-    let cvc = 'null'
-    if (key !== undefined && record.cvcTakenAt + this.#parts.cvcRetentionMs > this.#parts.now()) {
-      const place = {
-        purpose: PURPOSE_CVC,
-        tenant,
-        id: cvcId(id, bytes, sealEnd),
-        header: bytes,
-        start: 0,
-        end: headerEnd
-      }
-      cvc = open(key, bytes, cvcSealAt, bytes.length, place)
-    }
+    const cvc = this.cvc(tenant, id, record)?.text ?? 'null'
     if (record.cvcKind === 'whole') return cvc
     const body = data.slice(0, -1)
     return `${body}${body === '{' ? '' : ','}"cvc":${cvc}}`
+  }
+
+  /** The cvc of a record; null when there is none, or its time is over. */
+  cvc(tenant: string, id: string, record: TokenRecord): Cvc | null {
+    if (!record.hasCvc || record.cvcTakenAt + this.#parts.cvcRetentionMs <= this.#parts.now()) return null
+    const { bytes, sealEnd, cvcSealAt, headerEnd } = record
+    const key = this.#parts.keyring.opener(bytes, cvcSealAt)
+    if (key === undefined) throw new SluiceError('ERR_INTERNAL', 'A data key was not fetched')
+    const place = {
+      purpose: PURPOSE_CVC,
+      tenant,
+      id: cvcId(id, bytes, sealEnd),
+      header: bytes,
+      start: 0,
+      end: headerEnd
+    }
+    const text = open(key, bytes, cvcSealAt, bytes.length, place)
+    return { text, kind: record.cvcKind, takenAt: record.cvcTakenAt }
   }
 }
 

@@ -84,6 +84,22 @@ export function encodeToken(
   container.copy(head, at)
   at = head.writeUInt32BE(rest.length, at + container.length)
   rest.copy(head, at)
+  return sealToken(key, tenant, id, head, data, cvc)
+}
+
+/** The same token under another data key: its header stays byte for byte. */
+export function resealToken(
+  key: DataKey,
+  tenant: string,
+  id: string,
+  record: TokenRecord,
+  data: string,
+  cvc: Cvc | null
+): Buffer {
+  return sealToken(key, tenant, id, record.bytes.subarray(0, record.headerEnd), data, cvc)
+}
+
+function sealToken(key: DataKey, tenant: string, id: string, head: Buffer, data: string, cvc: Cvc | null): Buffer {
   const place = { tenant, id, header: head, start: 0, end: head.length }
   const sealed = seal(key, data, { ...place, purpose: PURPOSE_DATA })
   const length = Buffer.alloc(4)

@@ -8,6 +8,7 @@ import type { Caller } from './access.ts'
 import { looksLikeApiKey } from './api-key.ts'
 import { Applications } from './applications.ts'
 import { Audit, type Release } from './audit.ts'
+import { type ChainReport, verifyAudit } from './audit-verify.ts'
 import type { DestinationRule } from './destinations.ts'
 import { detokenize } from './detokenize.ts'
 import { digestOf, Keyring, type SealName } from './keyring.ts'
@@ -16,11 +17,14 @@ import { ALL_PERMISSIONS, ALL_RULES, type ApplicationType, type Rule } from './p
 import { type Condition, parseQuery, parseSimpleQuery } from './query.ts'
 import { Records } from './records.ts'
 import { type FoundToken, type Purpose, Revealer, type RevealSubject } from './reveal.ts'
+import { listRing, type Progress, rewrap, type RingEntry, rotate } from './rewrap.ts'
 import { type Look, Search } from './search.ts'
+import { Shelf, type ShelfTable } from './shelf.ts'
 import type { MaybePromise, Store } from './store.ts'
 import { Tenants } from './tenants.ts'
 import { type NewToken, type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
+import { exportTokens, importTokens } from './transfer.ts'
 
 export interface VaultOptions {
   /** Closed with the vault. */
@@ -63,8 +67,15 @@ export class Vault {
   readonly #tokens: Tokens
   readonly #search: Search
   readonly #keyring: Keyring
+  readonly #records: Records
+  readonly #now: () => number
+  readonly #cvcRetentionMs: number
+  readonly #auditDirectory: string
+  #upkeep: NodeJS.Timeout | undefined
   /** Applications and their keys, for the API and the command line. */
   readonly applications: Applications
+  /** Sealed documents of the dialects. */
+  readonly shelves: Readonly<Record<ShelfTable, Shelf>>
   /** Settings, bound containers and logs of tenants. */
   readonly tenants: Tenants
   // :: SHA-256 of a presented key → its caller, for the generation `#callersOf`
@@ -77,6 +88,16 @@ export class Vault {
     const { store, now = Date.now, cvcRetentionMs = 3_600_000 } = options
     const records = new Records(keyring.derive('records'))
     this.#store = store
+    this.#records = records
+    this.#now = now
+    this.#cvcRetentionMs = cvcRetentionMs
+    this.#auditDirectory = options.auditDirectory
+    const parts = { store, keyring, records, now }
+    this.shelves = {
+      proxies: new Shelf('proxies', 'proxy', parts),
+      reactors: new Shelf('reactors', 'reactor', parts),
+      configs: new Shelf('configs', 'config', parts)
+    }
     this.#keyring = keyring
     this.#search = new Search(store, now)
     this.applications = new Applications(store, records, now)
@@ -102,6 +123,7 @@ export class Vault {
 
   /** Closes the audit chain and the store. */
   async close(): Promise<void> {
+    clearInterval(this.#upkeep)
     await this.#audit.close()
     await this.#store.close()
   }
@@ -140,10 +162,19 @@ export class Vault {
     if (this.#generationIsFresh) return this.#generation
     const read = this.#store.generation()
     if (read instanceof Promise) return read
+    if (read !== this.#generation) this.#newGeneration()
     this.#generation = read
     this.#generationIsFresh = true
     setImmediate(this.#endTurn)
     return read
+  }
+
+  #newGeneration(): void {
+    const renewed = this.#keyring.renew()
+    if (renewed instanceof Promise)
+      renewed.catch(() => {
+        this.#generation = -1
+      })
   }
 
   readonly #endTurn = (): void => {
@@ -285,6 +316,51 @@ export class Vault {
     throw new SluiceError('ERR_NOT_FOUND', 'There is no such key')
   }
 
+  /** Every key of the ring, without its secret. */
+  listRing(): Promise<RingEntry[]> {
+    return listRing(this.#store)
+  }
+
+  /** Retires the data keys in use. Gives how many. */
+  rotate(): Promise<number> {
+    return rotate(this.#store, this.#now())
+  }
+
+  /** Wraps all keys under the first master key and seals anew what lies under retired ones. */
+  rewrap(report: (progress: Progress) => void): Promise<Progress> {
+    return rewrap(this.#store, this.#keyring, this.#revealer, report)
+  }
+
+  /** Looks for records of the audit log that were removed, changed, moved or cut off. */
+  verifyAudit(): Promise<ChainReport[]> {
+    return verifyAudit(this.#auditDirectory, this.#keyring.derive('audit'), this.#store, this.#records)
+  }
+
+  /** Writes every token into a file sealed under `transferKey`. Gives how many. */
+  exportTokens(transferKey: MasterKey, write: (piece: Buffer) => Promise<void>): Promise<number> {
+    return exportTokens(this.#store, this.#keyring, this.#revealer, transferKey.key, this.#now(), write)
+  }
+
+  /** Makes the tokens of such a file. Throws ERR_INPUT when it is not whole. */
+  importTokens(transferKey: MasterKey, file: AsyncIterable<Buffer>): Promise<{ made: number; existing: number }> {
+    return importTokens(this.#keyring, this.#tokens, transferKey.key, file)
+  }
+
+  /** Deletes what has expired and cvcs whose time is over: once now, then every minute until the vault is closed. */
+  startUpkeep(): void {
+    const purge = () => {
+      this.#tokens.purge(this.#cvcRetentionMs, PURGED_AT_ONCE).catch(() => {})
+    }
+    purge()
+    this.#upkeep = setInterval(purge, 60_000)
+    this.#upkeep.unref()
+  }
+
+  /** One round of that. Gives how many rows it looked at. */
+  purge(): Promise<number> {
+    return this.#tokens.purge(this.#cvcRetentionMs, PURGED_AT_ONCE)
+  }
+
   /** Counters for /metrics. */
   get counters(): { revealed: number; auditRecords: number } {
     return { revealed: this.#revealer.revealed, auditRecords: this.#audit.records }
@@ -313,3 +389,4 @@ function remember(memo: KeyMemo, presented: string, caller: Caller, generation: 
 const invalidKey = () => new SluiceError('ERR_AUTH_INVALID', 'The API key is not valid')
 const COMMAND_LINE = { application: 'command line', keyId: '' }
 const CALLERS = 10_000
+const PURGED_AT_ONCE = 1000
