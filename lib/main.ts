@@ -16,6 +16,10 @@ async function run(command: string, args: readonly string[]): Promise<number> {
       return (await import('./cli/keys.ts')).runKeys(args)
     case 'keyring':
       return (await import('./cli/keyring.ts')).runKeyring(args)
+    case 'tokens':
+      return (await import('./cli/tokens.ts')).runTokens(args)
+    case 'audit':
+      return (await import('./cli/audit.ts')).runAudit(args)
     case 'echo':
       return (await import('./cli/echo.ts')).runEcho(args)
     case 'help':
@@ -44,7 +48,9 @@ const USAGE = `usage: sluice COMMAND [FLAGS]
   serve     production: sluice serve --config sluice.yaml
   check     tells every fault of a configuration: sluice check --config sluice.yaml
   keys      API keys: sluice keys create | list | revoke
-  keyring   the master key: sluice keyring init
+  keyring   the keys of the vault: sluice keyring init | list | rotate | rewrap
+  tokens    moves tokens between vaults: sluice tokens export | import
+  audit     looks for tampering: sluice audit verify
   echo      a destination that answers with what it gets
   version   prints the version
 
