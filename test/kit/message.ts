@@ -44,7 +44,7 @@ export interface ReadContext {
 }
 
 /** Reads the message at the front of `bytes`, or null while it is incomplete. Throws when it is malformed. */
-export function readMessage(bytes: Buffer, context: ReadContext): RawMessage | null {
+function readMessage(bytes: Buffer, context: ReadContext): RawMessage | null {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd < 0) return null
   const lines = bytes.toString('latin1', 0, headEnd).split('\r\n')

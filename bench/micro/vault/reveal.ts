@@ -11,15 +11,17 @@ import type { SealName } from '../../../lib/vault/keyring.ts'
 import { newMasterKey, parseMasterKeys } from '../../../lib/vault/master-key.ts'
 import { openLmdb } from '../../../lib/vault/stores/lmdb.ts'
 import { newKeyMemo, Vault } from '../../../lib/vault/vault.ts'
+import { count, quick } from '../../kit/options.ts'
+import { type Row, report } from '../../kit/report.ts'
 
-export interface RevealFigures {
+interface RevealFigures {
   readonly seal: SealName
   readonly population: number
   readonly microseconds: number
 }
 
 /** Median over rounds of 1000 reveals each. */
-export async function measureReveal(seal: SealName, population: number, rounds: number): Promise<RevealFigures> {
+async function measureReveal(seal: SealName, population: number, rounds: number): Promise<RevealFigures> {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   const vault = await Vault.open({
     store: openLmdb(join(directory, 'store')),
@@ -85,10 +87,11 @@ async function fill(vault: Vault, caller: Caller, population: number): Promise<s
 const DATA = '"4242424242424242"'
 const DESTINATION = { host: 'psp.example', port: 443, method: 'POST', path: '/v1/charges' }
 
-if (process.argv[1] === import.meta.filename) {
-  const population = Number(process.env.SLUICE_POPULATION ?? 100_000)
-  for (const seal of ['aes-256-gcm', 'xchacha20-poly1305'] as const) {
-    const figures = await measureReveal(seal, population, 40)
-    console.log(`reveal 4 of ${population}, ${seal}: ${figures.microseconds.toFixed(1)} µs`)
-  }
+const population = count('tokens', Number(process.env['SLUICE_POPULATION'] ?? 100_000), 2000)
+const rows: Row[] = []
+for (const seal of ['aes-256-gcm', 'xchacha20-poly1305'] as const) {
+  const { microseconds } = await measureReveal(seal, population, quick ? 2 : 40)
+  const name = `four of ${population} tokens, ${seal}`
+  rows.push({ bench: 'micro/vault/reveal', case: name, subject: 'sluice', figures: { µs: microseconds } })
 }
+report(rows)
