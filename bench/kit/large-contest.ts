@@ -100,7 +100,7 @@ async function measure(scene: Scene, client: Child, each: LargeCase, subject: La
     const after = cpuTime(contender.child.pid)
     memory.stop()
     return {
-      cpuMs: after.userMs + after.systemMs - before.userMs - before.systemMs,
+      cpuMs: after.totalMs - before.totalMs,
       seconds,
       restMiB,
       peakAnonymousMiB: memory.peakAnonymousBytes / 2 ** 20
