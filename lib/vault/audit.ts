@@ -16,7 +16,7 @@ import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, writeSync } f
 import { join } from 'node:path'
 import { SluiceError } from '../errors.ts'
 import type { Records } from './records.ts'
-import type { Store } from './store.ts'
+import type { Row, Store } from './store.ts'
 
 /** What waits for the audit records of this event-loop turn. Neither method may throw. */
 export interface Release {
@@ -51,6 +51,7 @@ export class Audit {
   readonly #options: AuditOptions
   readonly #now: () => number
   #chain: Chain | null = null
+  #heard: readonly Row[] = []
   #pending = ''
   #waiting: Release[] = []
   #scheduled = false
@@ -65,6 +66,7 @@ export class Audit {
   constructor(options: AuditOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
+    this.#anchors()
   }
 
   /**
@@ -133,16 +135,26 @@ export class Audit {
   }
 
   #begin(): Chain {
-    const { directory, key, store, records } = this.#options
+    const { directory, key, records } = this.#options
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const chain = new Chain(directory, key, this.#now())
     const heads: Record<string, number> = {}
-    const anchors = store.scan('anchors', { prefix: '', limit: HEADS, reverse: true })
-    if (!(anchors instanceof Promise)) {
-      for (const { key: id, value } of anchors) heads[id] = records.decode<Anchor>('anchors', id, value).seal
-    }
+    for (const { key: id, value } of this.#anchors()) heads[id] = records.decode<Anchor>('anchors', id, value).seal
     chain.write(Buffer.from(`{"chain":"${chain.id}","at":${this.#now()},"heads":${JSON.stringify(heads)}}\n`))
     return chain
+  }
+
+  /** Of an asynchronous store what it answered the last time; it is first asked when the log is made. */
+  #anchors(): readonly Row[] {
+    const rows = this.#options.store.scan('anchors', { prefix: '', limit: HEADS, reverse: true })
+    if (!(rows instanceof Promise)) return rows
+    rows.then(
+      (found) => {
+        this.#heard = found
+      },
+      () => {}
+    )
+    return this.#heard
   }
 
   /** One timer runs while there is something to seal. */

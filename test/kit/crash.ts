@@ -2,43 +2,18 @@
  * Processes are killed at random moments in a stream of creates, several at a time on one vault. Whatever they had told of
  * has to be there, and nothing may be there by half.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import type { Caller } from '../../lib/vault/access.ts'
 import { indexKey, termsOf } from '../../lib/vault/index-terms.ts'
-import { newMasterKey } from '../../lib/vault/master-key.ts'
 import type { Row, Store, Table } from '../../lib/vault/store.ts'
 import { TokenRecord } from '../../lib/vault/token.ts'
 import { newKeyMemo, type Vault } from '../../lib/vault/vault.ts'
-import { postgresIsMissing, startPostgres } from '../kit/postgres.ts'
-import { purpose, subject } from '../kit/vault.ts'
-import { dataOf, openStoreAt, openVaultAt, VaultChild, type VaultPlace } from '../kit/vault-child.ts'
+import { purpose, subject } from './vault.ts'
+import { dataOf, openStoreAt, openVaultAt, VaultChild, type VaultPlace } from './vault-child.ts'
 
-const ROUNDS = 30 * Number(process.env['SLUICE_FUZZ'] ?? 1)
-const AT_ONCE = 4
-
-const directory = mkdtempSync(join(tmpdir(), 'sluice-crash-'))
-t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-
-t.test('lmdb: what was acknowledged survives kill -9, and nothing is there by half', (t) =>
-  killing(t, { store: 'lmdb', at: join(directory, 'store'), directory, masterKey: newMasterKey() })
-)
-
-const missing = postgresIsMissing()
-t.test('postgres: what was acknowledged survives kill -9, and nothing is there by half', async (t) => {
-  if (missing !== null) {
-    t.fail(missing)
-    return
-  }
-  const server = await startPostgres()
-  t.teardown(() => server.stop())
-  await killing(t, { store: 'postgres', at: server.url('postgres'), directory, masterKey: newMasterKey() })
-})
-
-async function killing(t: Test, place: VaultPlace): Promise<void> {
+/** Kills 30 processes (times SLUICE_FUZZ) that create tokens in a vault, and looks at what they leave. */
+export async function killInTheMiddle(t: Test, place: VaultPlace): Promise<void> {
   const vault = await openVaultAt(place)
   const { key } = await vault.createKey({ name: 'crash', permissions: ['*'], tenant: 'acme' })
   const caller = await vault.authenticate(key, newKeyMemo())
@@ -117,3 +92,6 @@ async function everyRow(store: Store, table: Table): Promise<Row[]> {
     rows.push(...page)
   }
 }
+
+const ROUNDS = 30 * Number(process.env['SLUICE_FUZZ'] ?? 1)
+const AT_ONCE = 4
