@@ -37,6 +37,8 @@ export class Candidate {
   next = 0
   /** The text may hold escapes or bytes over 0x7f. */
   special = false
+  /** Openers of the other pair within the text that came to nothing: literal only if this one is. */
+  inner = 0
 
   constructor(closer: number, angle: boolean) {
     this.closer = closer
@@ -56,6 +58,7 @@ export class Candidate {
     this.closerEnd = NEVER
     this.next = textStart
     this.special = false
+    this.inner = 0
   }
 
   rebase(delta: number): void {

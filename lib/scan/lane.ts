@@ -389,9 +389,12 @@ export class Lane extends Hold {
     this.#sink.bytes(buffer, from, to)
   }
 
+  /** The opener is literal text, unless an expression of the other pair around it takes it in. */
   #fail(candidate: Candidate): void {
+    const other = candidate === this.#curly ? this.#angle : this.#curly
     candidate.active = false
-    this.#literals++
+    if (other.active && other.start < candidate.start) other.inner += 1 + candidate.inner
+    else this.#literals += 1 + candidate.inner
   }
 
   /** Gives up what has not closed within the limit. */
@@ -465,7 +468,7 @@ const COMMA = 0x2c
 const COLON = 0x3a
 const SEMICOLON = 0x3b
 const ANGLE_OPENER = 0x3c
-const LETTER = 0x41
+const LETTER = 0x78
 const BRACKET = 0x5b
 const BACKSLASH = 0x5c
 const CURLY_OPENER = 0x7b

@@ -11,7 +11,10 @@ export interface ScanOptions {
   readonly context: Context
   /** Bit mask of the pairs to look for (`delimiters.ts`). */
   readonly delimiters: number
-  /** The most bytes from opener to closer, both counted: an opener without a closer so near is literal text. */
+  /**
+   * The most bytes from opener to closer, both counted: an opener without a closer so near is literal text. At least 24:
+   * an opener alone may be as long (`&#x0000003c;` twice).
+   */
   readonly expressionBytes: number
   readonly sink: ScanSink
   /** Scan multipart parts of binary types too, as text. Default: they are passed. */
