@@ -28,8 +28,9 @@ export function scanHead(text: string, place: HeadPlace, options: HeadOptions): 
   const pieces: HeadPiece[] = []
   let expressions = 0
   const lane = new Lane({
-    ...options,
     state: STATES[place],
+    delimiters: options.delimiters,
+    expressionBytes: options.expressionBytes,
     base: 0,
     ascii: false,
     boundaries: [],

@@ -171,12 +171,16 @@ export class Multipart extends Hold {
     if (context === null) return null
     const base = this.base + this.#from
     if (context.kind !== 'multipart') return this.#newLane(FIRST_STATES[context.kind], base, context.ascii)
-    return new Multipart({ ...this.#options, base, boundary: context.boundary ?? '', boundaries: this.#boundaries })
+    const { delimiters, expressionBytes, scanBinary, sink } = this.#options
+    const boundary = context.boundary ?? ''
+    const boundaries = this.#boundaries
+    return new Multipart({ boundary, delimiters, expressionBytes, scanBinary, sink, base, boundaries })
   }
 
   #newLane(state: number, base: number, ascii = false): Lane {
     const { delimiters, expressionBytes, sink } = this.#options
-    return new Lane({ state, delimiters, expressionBytes, sink, base, ascii, boundaries: this.#boundaries })
+    const boundaries = this.#boundaries
+    return new Lane({ state, delimiters, expressionBytes, sink, base, ascii, boundaries })
   }
 
   /** Gives the part's bytes up to `end` to its lane. */

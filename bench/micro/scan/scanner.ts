@@ -6,13 +6,15 @@
 import type { Context } from '../../../lib/scan/context.ts'
 import { ALL_PAIRS } from '../../../lib/scan/delimiters.ts'
 import { Scanner, type Spot } from '../../../lib/scan/scanner.ts'
-import { requestBody, tokenId } from '../../data/small-json.ts'
+import { ID_BYTES, requestBody, tokenId } from '../../data/small-json.ts'
 import { type MicroCase, micro } from '../../kit/micro.ts'
 
 const LARGE = 1024 * 1024
 const CHUNK = 64 * 1024
 const EXPRESSION_BYTES = 16384
 const OPENERS = [Buffer.from('{{'), Buffer.from('<<')] as const
+/** An expression that is the whole of a JSON string. */
+const WHOLE_BYTES = '"{{  }}"'.length + ID_BYTES
 const IDS = [1, 2, 3, 4].map(tokenId)
 
 /** Counts what it gets; `spots` and `bytes` show that the output is right. */
@@ -98,12 +100,13 @@ const search = (text: Buffer): MicroCase => ({
 const PROSE = 'The quick brown fox jumps over the lazy dog; {so} it is <said>. '
 const RECORD =
   '{"id":"4kx81","name":"John Smith","amount":120.5,"address":{"line1":"1 Main Street","city":"Springfield"},"tags":["a","b"],"ok":true},\n'
-const ESCAPED = '{"text":"He said \\"no\\" to the path C:\\\\new\\\\table and left;\\n then all was quiet for a while","n":1},\n'
+const ESCAPED =
+  '{"text":"He said \\"no\\" to the path C:\\\\new\\\\table and left;\\n then all was quiet for a while","n":1},\n'
 const XML = '<item id="17" kind="a"><name>John &amp; Mary Smith</name><amount currency="EUR">120.50</amount></item>\n'
 const FORM = 'name=John+Smith&address=1%20Main+Street&amount=120.50&city=Springfield&note=100%25+sure&'
 const CSV = '17,"Smith, John",120.50,2026-01-31,"1 Main Street",Springfield\n'
 const SMALL = requestBody(IDS)
-const SMALL_BYTES = SMALL.length - 4 * '"{{  }}"'.length - IDS.join('').length
+const SMALL_BYTES = SMALL.length - 4 * WHOLE_BYTES
 const PLAIN = SMALL.replace(/[{}]{2}/g, '..')
 const PART = `--xxBOUNDARYxx\r\nContent-Disposition: form-data; name="a"\r\n\r\n{{ ${tokenId(1)} }}\r\n`
 const UPLOAD = `--xxBOUNDARYxx\r\nContent-Type: image/png\r\n\r\n${'\x89PNG\r\n\x1a\n{{'.repeat(LARGE / 10 - 20)}\r\n--xxBOUNDARYxx--`
@@ -114,8 +117,8 @@ micro('micro/scan/scanner', [
   { ...streamed('JSON', 'json', RECORD), against: 'bare search' },
   streamed('JSON, many escapes', 'json', ESCAPED),
   streamed('JSON, an expression every 4 KiB', 'json', `${RECORD.repeat(30)}"{{ ${tokenId(1)} }}",`, {
-    spots: 254,
-    bytes: LARGE - 254 * '"{{  }}"'.length - 254 * 36
+    spots: 256,
+    bytes: LARGE - 256 * WHOLE_BYTES
   }),
   streamed('XML', 'xml', XML),
   streamed('form', 'form', FORM),
@@ -126,10 +129,10 @@ micro('micro/scan/scanner', [
   whole('1 KiB of text, none', 'text', PLAIN, { spots: 0, bytes: PLAIN.length }),
   whole('multipart, four small parts', 'multipart', `${PART.repeat(4)}--xxBOUNDARYxx--`, {
     spots: 4,
-    bytes: 4 * (PART.length - 42) + 16
+    bytes: 4 * (PART.length - ID_BYTES - 6) + 16
   }),
   whole('an empty body', 'json', '', { spots: 0, bytes: 0 }),
-  streamed('hostile: openers', 'text', '{{ ', { literals: Math.ceil(LARGE / 3) }),
+  streamed('hostile: openers', 'text', '{{ ', { literals: Math.floor(LARGE / 3) }),
   streamed('hostile: quotes', 'json', '"'),
   streamed('hostile: backslashes', 'json', '"\\\\')
 ])
