@@ -1,0 +1,483 @@
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { SluiceError } from '../errors.ts'
+import type { KeyMemo } from '../vault/vault.ts'
+import { answerHead } from './answer-head.ts'
+import { type CoarseClock, NEVER } from './coarse-clock.ts'
+import { equalsIgnoringCase, type RequestHead } from './head.ts'
+import type { EngineHandler } from './node-engine.ts'
+import { type Carrier, RawClient } from './raw-client.ts'
+import { RequestParser, type RequestSink } from './request-parser.ts'
+
+/* Hot: per request and per read. Bench: bench/e2e/ingress.ts. */
+
+/** What all connections of a server share. */
+export interface RawShared {
+  readonly handler: EngineHandler
+  readonly clock: CoarseClock
+  readonly headerBytes: number
+  readonly headersTimeoutMs: number
+  readonly bodyIdleTimeoutMs: number
+  readonly idleTimeoutMs: number
+  /** What an answer says that keeps the connection. */
+  readonly keepAliveLines: string
+  /** Bytes of a read buffer that a body may keep. */
+  readonly readBytes: number
+  /** Those that are open. */
+  readonly connections: Set<RawConnection>
+  /** The server takes no new connections: every answer is the last of its connection. */
+  draining: boolean
+}
+
+/**
+ * One connection: parses its bytes, carries one request at a time, and keeps what comes behind it until its answer is
+ * complete.
+ *
+ *     idle or in a head ─▶ a request (`#client`) ─▶ its answer and its body are complete ─▶ idle …
+ *                      └▶ refused ─────────────────┴▶ said close ─▶ lingering ─▶ destroyed
+ *
+ * A fault behind a request is found only when the request has its own answer, since nothing is parsed before.
+ */
+export class RawConnection implements Carrier, RequestSink {
+  /** Bytes wait in the socket. */
+  blocked = false
+  readonly #shared: RawShared
+  readonly #socket: Socket
+  readonly #parser: RequestParser
+  #memo: KeyMemo | null = null
+  #client: RawClient | null = null
+  /** The request under way asked for the connection to be kept. */
+  #persistent = true
+  /** No request is taken any more. */
+  #closing = false
+  /** Our side has ended; what still comes is dropped. */
+  #lingering = false
+  #gone = false
+  #parsing = false
+  #reading = true
+  /** Kept alive, and no byte of a next head has come. */
+  #idle = false
+  /** Bytes that nobody is ready for: `#backlog[#backlogAt, #backlogEnd)`. */
+  #backlog: Buffer | null = null
+  #backlogAt = 0
+  #backlogEnd = 0
+  /** Bytes read and dropped behind the last answer. */
+  #dropped = 0
+  /** The rest of a large answer. */
+  #rest: Buffer | null = null
+  #receiveDeadline: number
+  #sendDeadline = NEVER
+  #readBuffer: Buffer = SHARED_BUFFER
+  /** A piece of the read buffer was given away: read into another one. */
+  #given = false
+  #lastRead = 0
+
+  constructor(socket: Socket, shared: RawShared) {
+    this.#socket = socket
+    this.#shared = shared
+    this.#parser = new RequestParser(this, shared.headerBytes)
+    this.#receiveDeadline = shared.clock.after(shared.headersTimeoutMs)
+    shared.connections.add(this)
+  }
+
+  /** No request is under way, and no byte of one has come. */
+  get isIdle(): boolean {
+    return this.#client === null && !this.#lingering && !this.#parser.started && this.#backlog === null
+  }
+
+  // Bytes in
+
+  /** Where the next read goes. */
+  nextBuffer(): Buffer {
+    const client = this.#client
+    if (client !== null && this.#lastRead >= GIVE_BYTES && this.#parser.left >= GIVE_BYTES) {
+      if (this.#given || this.#readBuffer === SHARED_BUFFER) {
+        this.#readBuffer = Buffer.allocUnsafeSlow(this.#shared.readBytes)
+      }
+    } else {
+      this.#readBuffer = SHARED_BUFFER
+    }
+    this.#given = false
+    return this.#readBuffer
+  }
+
+  /** Bytes have come; the chunk is only lent if it is the shared buffer. */
+  read(chunk: Buffer, size: number): void {
+    this.#lastRead = size
+    if (this.#lingering) {
+      this.#drop(size)
+      return
+    }
+    const client = this.#client
+    if (client !== null && client.receiving && !client.answered && !client.bodyComplete) {
+      this.#receiveDeadline = this.#shared.clock.after(this.#shared.bodyIdleTimeoutMs)
+    }
+    if (this.#backlog !== null) {
+      this.#keep(chunk, 0, size)
+      this.#settle()
+    } else {
+      this.#parse(chunk, 0, size)
+    }
+  }
+
+  requestHead(head: RequestHead, minor: number): void {
+    this.#idle = false
+    this.#receiveDeadline = NEVER
+    this.#dropped = 0
+    let persistence = minor > 0 ? KEEP : 0
+    let expectation = true
+    const fields = head.fields
+    for (let at = 0; at < fields.length; at += 2) {
+      const name = fields[at] as string
+      if (name.length === 10 && equalsIgnoringCase(name, 'connection')) {
+        persistence |= persistenceOf(fields[at + 1] as string)
+      } else if (name.length === 6 && minor > 0 && equalsIgnoringCase(name, 'expect')) {
+        expectation = equalsIgnoringCase(fields[at + 1] as string, '100-continue')
+      }
+    }
+    this.#persistent = persistence === KEEP
+    if (!expectation) {
+      this.#end(answerHead(417, null, [], CLOSE_EMPTY))
+      return
+    }
+    const client = new RawClient(this, head, minor)
+    this.#client = client
+    this.#shared.handler.request(client)
+  }
+
+  requestBody(chunk: Buffer, start: number, end: number): boolean {
+    const client = this.#client as RawClient
+    if (client.answered) this.#drop(end - start)
+    else client.chunk(this.#piece(chunk, start, end))
+    return this.#mayParse()
+  }
+
+  requestComplete(): void {
+    const client = this.#client
+    if (client === null) return
+    if (client.answered) {
+      client.bodyComplete = true
+      this.#becomeIdle()
+    } else {
+      client.ended()
+    }
+  }
+
+  // The request's side
+
+  get memo(): KeyMemo {
+    this.#memo ??= { presented: '', caller: null, generation: -1 }
+    return this.#memo
+  }
+
+  endsWith(client: RawClient, whole: boolean): boolean {
+    if (this.#closing || this.#shared.draining || !this.#persistent) return true
+    if (client.bodyComplete) return false
+    // Whether a body follows that was never asked for is the client's choice.
+    if (client.head.expectsContinue && !client.receiving) return true
+    return whole && this.#parser.left > DROP_BYTES
+  }
+
+  persistenceLines(close: boolean): string {
+    return close ? CLOSE_LINE : this.#shared.keepAliveLines
+  }
+
+  write(bytes: Uint8Array | string): void {
+    if (this.#gone) return
+    const socket = this.#socket
+    const taken = typeof bytes === 'string' ? socket.write(bytes, 'latin1') : socket.write(bytes)
+    if (taken || this.blocked) return
+    this.blocked = true
+    this.#sendDeadline = this.#shared.clock.after(this.#shared.bodyIdleTimeoutMs)
+  }
+
+  writeSliced(bytes: Buffer): void {
+    this.#rest = bytes
+    this.#writeRest()
+  }
+
+  bodyWanted(): void {
+    if (!this.#parsing) this.#proceed()
+  }
+
+  bodyPaused(): void {
+    if (!this.#parsing) this.#settle()
+  }
+
+  answerComplete(client: RawClient): void {
+    if (this.#gone) return
+    if (client.closes || this.#closing || this.#shared.draining) {
+      this.#linger()
+    } else if (client.bodyComplete) {
+      this.#becomeIdle()
+    } else if (this.#parser.left > DROP_BYTES) {
+      // More than is worth dropping.
+      this.#linger()
+    } else {
+      this.#receiveDeadline = this.#shared.clock.after(LINGER_MS)
+    }
+    if (!this.#parsing) this.#proceed()
+  }
+
+  cut(reset: boolean): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#client = null
+    this.#backlog = null
+    // NOTE: a property that Node does not document; its `resetAndDestroy` sends a FIN before the reset. TLS needs neither:
+    // without a close_notify the end is no end.
+    if (reset && !(this.#socket instanceof TLSSocket)) Object.assign(this.#socket, { resetAndClosing: true })
+    this.#socket.destroy()
+  }
+
+  // The socket's events, and the clock
+
+  drained(): void {
+    this.#sendDeadline = NEVER
+    this.blocked = false
+    if (this.#rest !== null) this.#writeRest()
+    if (this.blocked) return
+    if (this.#client !== null && !this.#client.answered) this.#client.drained()
+    if (!this.#parsing) this.#proceed()
+  }
+
+  /** The client sends no more. As node:http does, this takes it to have left unless its answer is complete. */
+  ended(): void {
+    const client = this.#client
+    if (client === null || client.answered) {
+      this.#linger()
+      return
+    }
+    this.cut(false)
+    client.left()
+  }
+
+  closed(): void {
+    this.#gone = true
+    this.#shared.connections.delete(this)
+    this.#backlog = null
+    this.#rest = null
+    const client = this.#client
+    this.#client = null
+    if (client !== null && !client.answered) client.left()
+  }
+
+  sweep(now: number): void {
+    if (now >= this.#sendDeadline) {
+      // A client that takes nothing of its answer.
+      this.#socket.destroy()
+    } else if (now >= this.#receiveDeadline) {
+      this.#receiveDeadline = NEVER
+      this.#expire()
+    }
+  }
+
+  /** Ends an idle connection in order. */
+  retire(): void {
+    if (this.isIdle) this.#linger()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #expire(): void {
+    const client = this.#client
+    if (this.#lingering || (client !== null && client.answered)) {
+      this.#socket.destroy()
+    } else if (client !== null) {
+      this.#closing = true
+      const { bodyIdleTimeoutMs } = this.#shared
+      const message = `The body stalled for ${bodyIdleTimeoutMs} ms (listen.bodyIdleTimeoutMs)`
+      client.broken(new SluiceError('ERR_CLIENT_TIMEOUT', message))
+    } else if (this.#parser.started) {
+      this.#refuse(
+        new SluiceError('ERR_CLIENT_TIMEOUT', 'The header section did not arrive within listen.headersTimeoutMs')
+      )
+    } else {
+      this.#linger()
+    }
+  }
+
+  #mayParse(): boolean {
+    if (this.#gone || this.#lingering) return false
+    const client = this.#client
+    if (client === null) return !this.#closing && !this.blocked
+    if (client.bodyComplete) return false
+    return client.answered || (client.receiving && !client.paused && !this.#closing)
+  }
+
+  #parse(chunk: Buffer, start: number, end: number): void {
+    const parser = this.#parser
+    let at = start
+    this.#parsing = true
+    try {
+      while (at < end && this.#mayParse()) {
+        at = parser.write(chunk, at, end)
+        if (parser.fault !== null) {
+          this.#fault(parser.fault)
+          at = end
+        }
+      }
+    } finally {
+      this.#parsing = false
+    }
+    if (this.#lingering) this.#drop(end - at)
+    else if (at < end && !this.#gone) this.#keep(chunk, at, end)
+    this.#settle()
+  }
+
+  /** What waited is looked at again. */
+  #proceed(): void {
+    const backlog = this.#backlog
+    if (backlog !== null && this.#mayParse()) {
+      this.#backlog = null
+      this.#parse(backlog, this.#backlogAt, this.#backlogEnd)
+    } else {
+      this.#settle()
+    }
+  }
+
+  /** Reading, and the deadline for what is read, as the state wants them. */
+  #settle(): void {
+    if (this.#gone) return
+    const client = this.#client
+    const { clock } = this.#shared
+    let wanted = this.#lingering || this.#backlog === null || this.#backlogEnd - this.#backlogAt < AHEAD_BYTES
+    if (this.#lingering) {
+      // Its deadline is set.
+    } else if (client === null) {
+      if (this.#idle && this.#parser.started) {
+        this.#idle = false
+        this.#receiveDeadline = clock.after(this.#shared.headersTimeoutMs)
+      }
+    } else if (client.bodyComplete) {
+      this.#receiveDeadline = NEVER
+    } else if (!client.answered) {
+      if (client.paused) wanted = false
+      if (client.paused || !client.receiving || this.#closing) this.#receiveDeadline = NEVER
+      else if (this.#receiveDeadline === NEVER) this.#receiveDeadline = clock.after(this.#shared.bodyIdleTimeoutMs)
+    }
+    if (wanted === this.#reading) return
+    this.#reading = wanted
+    if (wanted) this.#socket.resume()
+    else this.#socket.pause()
+  }
+
+  /** A message that is none. */
+  #fault(error: SluiceError): void {
+    const client = this.#client
+    if (client === null) this.#refuse(error)
+    else if (client.answered) this.#socket.destroy()
+    else {
+      this.#closing = true
+      client.broken(error)
+    }
+  }
+
+  #refuse(error: SluiceError): void {
+    const { fields, body } = this.#shared.handler.refusal(error)
+    const length = Buffer.byteLength(body)
+    const head = answerHead(error.status, null, fields, `Content-Length: ${length}\r\n${CLOSE_LINE}`)
+    const bytes = Buffer.allocUnsafe(head.length + length)
+    bytes.write(head, 0, 'latin1')
+    bytes.write(body, head.length, 'utf8')
+    this.#end(bytes)
+  }
+
+  #end(bytes: Buffer | string): void {
+    this.write(bytes)
+    this.#linger()
+  }
+
+  #becomeIdle(): void {
+    this.#client = null
+    this.#idle = true
+    this.#receiveDeadline = this.#shared.clock.after(this.#shared.idleTimeoutMs)
+  }
+
+  /** Ends our side, and reads on for a while: a reset would take the answer from a client that is still sending. */
+  #linger(): void {
+    this.#closing = true
+    this.#client = null
+    if (this.#rest !== null) return
+    this.#lingering = true
+    this.#backlog = null
+    this.#receiveDeadline = this.#shared.clock.after(LINGER_MS)
+    this.#socket.end()
+    this.#settle()
+  }
+
+  #writeRest(): void {
+    while (this.#rest !== null && !this.blocked) {
+      const rest: Buffer = this.#rest
+      this.#rest = rest.length > SLICE_BYTES ? rest.subarray(SLICE_BYTES) : null
+      this.write(this.#rest === null ? rest : rest.subarray(0, SLICE_BYTES))
+    }
+    if (this.#rest === null && this.#closing && this.#client === null) this.#linger()
+  }
+
+  #drop(size: number): void {
+    this.#dropped += size
+    if (this.#dropped > DROP_BYTES) this.#socket.destroy()
+  }
+
+  #keep(chunk: Buffer, start: number, end: number): void {
+    const size = end - start
+    const backlog = this.#backlog
+    if (backlog !== null && this.#backlogEnd + size <= backlog.length) {
+      chunk.copy(backlog, this.#backlogEnd, start, end)
+      this.#backlogEnd += size
+      return
+    }
+    const held = backlog === null ? 0 : this.#backlogEnd - this.#backlogAt
+    const bytes = Buffer.allocUnsafeSlow(Math.max(2 * held, held + size, BACKLOG_BYTES))
+    backlog?.copy(bytes, 0, this.#backlogAt, this.#backlogEnd)
+    chunk.copy(bytes, held, start, end)
+    this.#backlog = bytes
+    this.#backlogAt = 0
+    this.#backlogEnd = held + size
+  }
+
+  #piece(chunk: Buffer, start: number, end: number): Buffer {
+    if (chunk === SHARED_BUFFER || end - start < GIVE_BYTES) {
+      const piece = Buffer.allocUnsafe(end - start)
+      chunk.copy(piece, 0, start, end)
+      return piece
+    }
+    this.#given = true
+    return chunk.subarray(start, end)
+  }
+}
+
+/** What a Connection field says: KEEP, CLOSE, both or neither. RFC 9112, 9.3. */
+function persistenceOf(value: string): number {
+  if (equalsIgnoringCase(value, 'keep-alive')) return KEEP
+  let said = 0
+  for (const option of value.toLowerCase().split(',')) {
+    const word = option.trim()
+    if (word === 'close') said |= CLOSE
+    else if (word === 'keep-alive') said |= KEEP
+  }
+  return said
+}
+
+const KEEP = 1
+const CLOSE = 2
+
+const CLOSE_LINE = 'Connection: close\r\n'
+const CLOSE_EMPTY = `Content-Length: 0\r\n${CLOSE_LINE}`
+
+/** How much is read and dropped behind an answer, and for how long. */
+const DROP_BYTES = 1_048_576
+const LINGER_MS = 2000
+/** Bytes that may wait for their turn before reading stops. */
+const AHEAD_BYTES = 65_536
+const BACKLOG_BYTES = 1024
+/** A slice of a large answer. */
+const SLICE_BYTES = 65_536
+/** Pieces from this size on are given away with the buffer that they lie in; smaller ones are copied. */
+const GIVE_BYTES = 4096
+
+/** All connections read into this one: what lies in it is dealt with before the next read of any. */
+export const SHARED_BUFFER = Buffer.allocUnsafeSlow(65_536)
