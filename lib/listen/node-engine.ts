@@ -55,6 +55,10 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
     if (socket[CLOSING]) return
     let head: RequestHead
     try {
+      // llhttp takes HTTP/0.9 and 2.0 by name.
+      if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1) {
+        throw new SluiceError('ERR_HTTP_SYNTAX', 'The version is not HTTP/1.0 or HTTP/1.1')
+      }
       head = readHead(
         request.method as string,
         request.url as string,
@@ -89,12 +93,16 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
     response.end()
   })
   server.on('connect', (_request, stream) => {
-    refuseRaw(stream as Socket, new SluiceError('ERR_METHOD', 'CONNECT is not allowed here'))
+    const socket = stream as EngineSocket
+    if (socket[CURRENT]?.answered === false) socket[CLOSING] = true
+    else refuseRaw(socket, new SluiceError('ERR_METHOD', 'CONNECT is not allowed here'))
   })
   server.on('clientError', (fault: NodeJS.ErrnoException, stream) => {
     const socket = stream as EngineSocket
     const client = socket[CURRENT]
-    if (client !== undefined && !client.bodyComplete) {
+    // What is refused, or ending, has had its answer.
+    if (socket[CLOSING]) return
+    if (client !== undefined && !client.messageIsIn) {
       client.malformed(fault.code === 'ECONNRESET')
       return
     }
@@ -151,6 +159,11 @@ class NodeClient implements Client {
     response.on('drain', onDrain)
   }
 
+  /** The parser has seen the end of the request; its last events may still be on their way. */
+  get messageIsIn(): boolean {
+    return this.bodyComplete || this.#request.complete
+  }
+
   get memo(): KeyMemo {
     let memo = this.#socket[MEMO]
     if (memo === undefined) {
@@ -169,7 +182,8 @@ class NodeClient implements Client {
       this.#sink.requestEnd()
       return
     }
-    if (this.head.expectsContinue) this.#response.writeContinue()
+    // An HTTP/1.0 client knows no interim responses. RFC 9110, 10.1.1.
+    if (this.head.expectsContinue && this.#request.httpVersionMinor > 0) this.#response.writeContinue()
     if (this.#bodyIdleTimeoutMs > 0) this.#request.setTimeout(this.#bodyIdleTimeoutMs, onBodyIdle)
     this.#request.on('data', onData)
     this.#request.on('end', onEnd)
@@ -196,7 +210,7 @@ class NodeClient implements Client {
   }
 
   inform(status: number, fields: readonly string[]): void {
-    if (this.#response.headersSent || this.answered) return
+    if (this.#response.headersSent || this.answered || this.#request.httpVersionMinor === 0) return
     let head = `HTTP/1.1 ${status} ${REASONS[status] ?? 'Informational'}\r\n`
     for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}\r\n`
     this.#socket.write(`${head}\r\n`, 'latin1')
