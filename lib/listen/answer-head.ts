@@ -27,6 +27,30 @@ export function answerHead(status: number, reason: string | null, fields: readon
   return `${head}${framing}\r\n`
 }
 
+/**
+ * A complete answer, latin1 when it is a string: head and body in one piece, to go out in one write.
+ *
+ * @param persistence whole lines, each with CRLF
+ * @param bodiless an answer to HEAD: its length is told, its body is not sent
+ */
+export function wholeAnswer(
+  status: number,
+  fields: readonly string[],
+  body: Uint8Array | string | null,
+  persistence: string,
+  bodiless: boolean
+): Buffer | string {
+  const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  const framed = mayHaveBody(status)
+  const head = answerHead(status, null, fields, framed ? `Content-Length: ${length}\r\n${persistence}` : persistence)
+  if (body === null || length === 0 || bodiless || !framed) return head
+  const bytes = Buffer.allocUnsafe(head.length + length)
+  bytes.write(head, 0, 'latin1')
+  if (typeof body === 'string') bytes.write(body, head.length, 'utf8')
+  else bytes.set(body, head.length)
+  return bytes
+}
+
 /** The lines of an interim response (1xx), which has neither date nor framing. */
 export function interimHead(status: number, fields: readonly string[]): string {
   let head = statusLine(status)

@@ -1,6 +1,6 @@
-import { SluiceError } from '../errors.ts'
+import type { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
-import { answerHead, interimHead, mayHaveBody, trailerSection } from './answer-head.ts'
+import { answerHead, interimHead, mayHaveBody, trailerSection, wholeAnswer } from './answer-head.ts'
 import type { Client, ClientSink } from './client.ts'
 import type { RequestHead } from './head.ts'
 
@@ -105,22 +105,12 @@ export class RawClient implements Client {
       this.cut()
       return
     }
-    const length = body === null ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.length
     this.closes = this.#carrier.endsWith(this, true)
     const persistence = this.#carrier.persistenceLines(this.closes)
-    const framing = mayHaveBody(status) ? `Content-Length: ${length}\r\n${persistence}` : persistence
-    const head = answerHead(status, null, fields, framing)
+    const bytes = wholeAnswer(status, fields, body, persistence, this.head.method === 'HEAD')
     this.#begun = true
-    if (body === null || length === 0 || this.head.method === 'HEAD' || !mayHaveBody(status)) {
-      this.#carrier.write(head)
-    } else {
-      const bytes = Buffer.allocUnsafe(head.length + length)
-      bytes.write(head, 0, 'latin1')
-      if (typeof body === 'string') bytes.write(body, head.length, 'utf8')
-      else bytes.set(body, head.length)
-      if (bytes.length > SLICED_BYTES) this.#carrier.writeSliced(bytes)
-      else this.#carrier.write(bytes)
-    }
+    if (typeof bytes === 'string' || bytes.length <= SLICED_BYTES) this.#carrier.write(bytes)
+    else this.#carrier.writeSliced(bytes)
     this.#complete()
   }
 

@@ -2,11 +2,15 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
-import { answerHead } from './answer-head.ts'
+import { wholeAnswer } from './answer-head.ts'
 import { type CoarseClock, NEVER } from './coarse-clock.ts'
-import { equalsIgnoringCase, type RequestHead } from './head.ts'
+import type { RequestHead } from './head.ts'
+import { HeldBytes } from './held-bytes.ts'
 import type { EngineHandler } from './node-engine.ts'
+import { KEPT, readConnection, UNMET } from './persistence.ts'
 import { type Carrier, RawClient } from './raw-client.ts'
+import { RawOutput } from './raw-output.ts'
+import { GIVE_BYTES, ReadBuffer } from './read-buffer.ts'
 import { RequestParser, type RequestSink } from './request-parser.ts'
 
 /* Hot: per request and per read. Bench: bench/e2e/ingress.ts. */
@@ -39,11 +43,11 @@ export interface RawShared {
  * A fault behind a request is found only when the request has its own answer, since nothing is parsed before.
  */
 export class RawConnection implements Carrier, RequestSink {
-  /** Bytes wait in the socket. */
-  blocked = false
   readonly #shared: RawShared
   readonly #socket: Socket
   readonly #parser: RequestParser
+  readonly #output: RawOutput
+  readonly #reads: ReadBuffer
   #memo: KeyMemo | null = null
   #client: RawClient | null = null
   /** The request under way asked for the connection to be kept. */
@@ -57,25 +61,18 @@ export class RawConnection implements Carrier, RequestSink {
   #reading = true
   /** Kept alive, and no byte of a next head has come. */
   #idle = false
-  /** Bytes that nobody is ready for: `#backlog[#backlogAt, #backlogEnd)`. */
-  #backlog: Buffer | null = null
-  #backlogAt = 0
-  #backlogEnd = 0
+  /** Bytes that nobody is ready for. */
+  #backlog: HeldBytes | null = null
   /** Bytes read and dropped behind the last answer. */
   #dropped = 0
-  /** The rest of a large answer. */
-  #rest: Buffer | null = null
   #receiveDeadline: number
-  #sendDeadline = NEVER
-  #readBuffer: Buffer = SHARED_BUFFER
-  /** A piece of the read buffer was given away: read into another one. */
-  #given = false
-  #lastRead = 0
 
   constructor(socket: Socket, shared: RawShared) {
     this.#socket = socket
     this.#shared = shared
     this.#parser = new RequestParser(this, shared.headerBytes)
+    this.#output = new RawOutput(socket, shared.clock, shared.bodyIdleTimeoutMs)
+    this.#reads = new ReadBuffer(shared.readBytes)
     this.#receiveDeadline = shared.clock.after(shared.headersTimeoutMs)
     shared.connections.add(this)
   }
@@ -89,21 +86,12 @@ export class RawConnection implements Carrier, RequestSink {
 
   /** Where the next read goes. */
   nextBuffer(): Buffer {
-    const client = this.#client
-    if (client !== null && this.#lastRead >= GIVE_BYTES && this.#parser.left >= GIVE_BYTES) {
-      if (this.#given || this.#readBuffer === SHARED_BUFFER) {
-        this.#readBuffer = Buffer.allocUnsafeSlow(this.#shared.readBytes)
-      }
-    } else {
-      this.#readBuffer = SHARED_BUFFER
-    }
-    this.#given = false
-    return this.#readBuffer
+    return this.#reads.next(this.#client !== null && this.#parser.left >= GIVE_BYTES)
   }
 
   /** Bytes have come; the chunk is only lent if it is the shared buffer. */
   read(chunk: Buffer, size: number): void {
-    this.#lastRead = size
+    this.#reads.lastBytes = size
     if (this.#lingering) {
       this.#drop(size)
       return
@@ -113,10 +101,10 @@ export class RawConnection implements Carrier, RequestSink {
       this.#receiveDeadline = this.#shared.clock.after(this.#shared.bodyIdleTimeoutMs)
     }
     if (this.#backlog !== null) {
-      this.#keep(chunk, 0, size)
+      this.#backlog.append(chunk, 0, size)
       this.#settle()
     } else {
-      this.#parse(chunk, 0, size)
+      this.#parse(chunk, 0, size, null)
     }
   }
 
@@ -124,20 +112,10 @@ export class RawConnection implements Carrier, RequestSink {
     this.#idle = false
     this.#receiveDeadline = NEVER
     this.#dropped = 0
-    let persistence = minor > 0 ? KEEP : 0
-    let expectation = true
-    const fields = head.fields
-    for (let at = 0; at < fields.length; at += 2) {
-      const name = fields[at] as string
-      if (name.length === 10 && equalsIgnoringCase(name, 'connection')) {
-        persistence |= persistenceOf(fields[at + 1] as string)
-      } else if (name.length === 6 && minor > 0 && equalsIgnoringCase(name, 'expect')) {
-        expectation = equalsIgnoringCase(fields[at + 1] as string, '100-continue')
-      }
-    }
-    this.#persistent = persistence === KEEP
-    if (!expectation) {
-      this.#end(answerHead(417, null, [], CLOSE_EMPTY))
+    const said = readConnection(head.fields, minor)
+    this.#persistent = (said & KEPT) !== 0
+    if ((said & UNMET) !== 0) {
+      this.#end(wholeAnswer(417, [], null, CLOSE_LINE, false))
       return
     }
     const client = new RawClient(this, head, minor)
@@ -148,7 +126,7 @@ export class RawConnection implements Carrier, RequestSink {
   requestBody(chunk: Buffer, start: number, end: number): boolean {
     const client = this.#client as RawClient
     if (client.answered) this.#drop(end - start)
-    else client.chunk(this.#piece(chunk, start, end))
+    else client.chunk(this.#reads.piece(chunk, start, end))
     return this.#mayParse()
   }
 
@@ -182,18 +160,16 @@ export class RawConnection implements Carrier, RequestSink {
     return close ? CLOSE_LINE : this.#shared.keepAliveLines
   }
 
+  get blocked(): boolean {
+    return this.#output.blocked
+  }
+
   write(bytes: Uint8Array | string): void {
-    if (this.#gone) return
-    const socket = this.#socket
-    const taken = typeof bytes === 'string' ? socket.write(bytes, 'latin1') : socket.write(bytes)
-    if (taken || this.blocked) return
-    this.blocked = true
-    this.#sendDeadline = this.#shared.clock.after(this.#shared.bodyIdleTimeoutMs)
+    if (!this.#gone) this.#output.write(bytes)
   }
 
   writeSliced(bytes: Buffer): void {
-    this.#rest = bytes
-    this.#writeRest()
+    if (!this.#gone) this.#output.writeSliced(bytes)
   }
 
   bodyWanted(): void {
@@ -206,12 +182,12 @@ export class RawConnection implements Carrier, RequestSink {
 
   answerComplete(client: RawClient): void {
     if (this.#gone) return
-    if (client.closes || this.#closing || this.#shared.draining) {
+    if (client.closes || this.#closing) {
       this.#linger()
     } else if (client.bodyComplete) {
       this.#becomeIdle()
-    } else if (this.#parser.left > DROP_BYTES) {
-      // More than is worth dropping.
+    } else if (this.#shared.draining || this.#parser.left > DROP_BYTES) {
+      // Not worth dropping the rest.
       this.#linger()
     } else {
       this.#receiveDeadline = this.#shared.clock.after(LINGER_MS)
@@ -233,10 +209,10 @@ export class RawConnection implements Carrier, RequestSink {
   // The socket's events, and the clock
 
   drained(): void {
-    this.#sendDeadline = NEVER
-    this.blocked = false
-    if (this.#rest !== null) this.#writeRest()
-    if (this.blocked) return
+    const output = this.#output
+    output.drained()
+    if (output.isHandedOn && this.#closing && this.#client === null) this.#linger()
+    if (output.blocked) return
     if (this.#client !== null && !this.#client.answered) this.#client.drained()
     if (!this.#parsing) this.#proceed()
   }
@@ -256,14 +232,14 @@ export class RawConnection implements Carrier, RequestSink {
     this.#gone = true
     this.#shared.connections.delete(this)
     this.#backlog = null
-    this.#rest = null
+    this.#output.abandon()
     const client = this.#client
     this.#client = null
     if (client !== null && !client.answered) client.left()
   }
 
   sweep(now: number): void {
-    if (now >= this.#sendDeadline) {
+    if (now >= this.#output.deadline) {
       // A client that takes nothing of its answer.
       this.#socket.destroy()
     } else if (now >= this.#receiveDeadline) {
@@ -302,12 +278,12 @@ export class RawConnection implements Carrier, RequestSink {
   #mayParse(): boolean {
     if (this.#gone || this.#lingering) return false
     const client = this.#client
-    if (client === null) return !this.#closing && !this.blocked
+    if (client === null) return !this.#closing && !this.#output.blocked
     if (client.bodyComplete) return false
     return client.answered || (client.receiving && !client.paused && !this.#closing)
   }
 
-  #parse(chunk: Buffer, start: number, end: number): void {
+  #parse(chunk: Buffer, start: number, end: number, held: HeldBytes | null): void {
     const parser = this.#parser
     let at = start
     this.#parsing = true
@@ -323,7 +299,10 @@ export class RawConnection implements Carrier, RequestSink {
       this.#parsing = false
     }
     if (this.#lingering) this.#drop(end - at)
-    else if (at < end && !this.#gone) this.#keep(chunk, at, end)
+    else if (at < end && !this.#gone) {
+      this.#backlog = held ?? new HeldBytes(chunk, at, end)
+      if (held !== null) held.start = at
+    }
     this.#settle()
   }
 
@@ -332,7 +311,7 @@ export class RawConnection implements Carrier, RequestSink {
     const backlog = this.#backlog
     if (backlog !== null && this.#mayParse()) {
       this.#backlog = null
-      this.#parse(backlog, this.#backlogAt, this.#backlogEnd)
+      this.#parse(backlog.bytes, backlog.start, backlog.end, backlog)
     } else {
       this.#settle()
     }
@@ -343,7 +322,7 @@ export class RawConnection implements Carrier, RequestSink {
     if (this.#gone) return
     const client = this.#client
     const { clock } = this.#shared
-    let wanted = this.#lingering || this.#backlog === null || this.#backlogEnd - this.#backlogAt < AHEAD_BYTES
+    let wanted = this.#lingering || this.#backlog === null || this.#backlog.length < AHEAD_BYTES
     if (this.#lingering) {
       // Its deadline is set.
     } else if (client === null) {
@@ -377,12 +356,7 @@ export class RawConnection implements Carrier, RequestSink {
 
   #refuse(error: SluiceError): void {
     const { fields, body } = this.#shared.handler.refusal(error)
-    const length = Buffer.byteLength(body)
-    const head = answerHead(error.status, null, fields, `Content-Length: ${length}\r\n${CLOSE_LINE}`)
-    const bytes = Buffer.allocUnsafe(head.length + length)
-    bytes.write(head, 0, 'latin1')
-    bytes.write(body, head.length, 'utf8')
-    this.#end(bytes)
+    this.#end(wholeAnswer(error.status, fields, body, CLOSE_LINE, false))
   }
 
   #end(bytes: Buffer | string): void {
@@ -391,6 +365,10 @@ export class RawConnection implements Carrier, RequestSink {
   }
 
   #becomeIdle(): void {
+    if (this.#shared.draining) {
+      this.#linger()
+      return
+    }
     this.#client = null
     this.#idle = true
     this.#receiveDeadline = this.#shared.clock.after(this.#shared.idleTimeoutMs)
@@ -400,7 +378,7 @@ export class RawConnection implements Carrier, RequestSink {
   #linger(): void {
     this.#closing = true
     this.#client = null
-    if (this.#rest !== null) return
+    if (!this.#output.isHandedOn) return
     this.#lingering = true
     this.#backlog = null
     this.#receiveDeadline = this.#shared.clock.after(LINGER_MS)
@@ -408,76 +386,16 @@ export class RawConnection implements Carrier, RequestSink {
     this.#settle()
   }
 
-  #writeRest(): void {
-    while (this.#rest !== null && !this.blocked) {
-      const rest: Buffer = this.#rest
-      this.#rest = rest.length > SLICE_BYTES ? rest.subarray(SLICE_BYTES) : null
-      this.write(this.#rest === null ? rest : rest.subarray(0, SLICE_BYTES))
-    }
-    if (this.#rest === null && this.#closing && this.#client === null) this.#linger()
-  }
-
   #drop(size: number): void {
     this.#dropped += size
     if (this.#dropped > DROP_BYTES) this.#socket.destroy()
   }
-
-  #keep(chunk: Buffer, start: number, end: number): void {
-    const size = end - start
-    const backlog = this.#backlog
-    if (backlog !== null && this.#backlogEnd + size <= backlog.length) {
-      chunk.copy(backlog, this.#backlogEnd, start, end)
-      this.#backlogEnd += size
-      return
-    }
-    const held = backlog === null ? 0 : this.#backlogEnd - this.#backlogAt
-    const bytes = Buffer.allocUnsafeSlow(Math.max(2 * held, held + size, BACKLOG_BYTES))
-    backlog?.copy(bytes, 0, this.#backlogAt, this.#backlogEnd)
-    chunk.copy(bytes, held, start, end)
-    this.#backlog = bytes
-    this.#backlogAt = 0
-    this.#backlogEnd = held + size
-  }
-
-  #piece(chunk: Buffer, start: number, end: number): Buffer {
-    if (chunk === SHARED_BUFFER || end - start < GIVE_BYTES) {
-      const piece = Buffer.allocUnsafe(end - start)
-      chunk.copy(piece, 0, start, end)
-      return piece
-    }
-    this.#given = true
-    return chunk.subarray(start, end)
-  }
 }
-
-/** What a Connection field says: KEEP, CLOSE, both or neither. RFC 9112, 9.3. */
-function persistenceOf(value: string): number {
-  if (equalsIgnoringCase(value, 'keep-alive')) return KEEP
-  let said = 0
-  for (const option of value.toLowerCase().split(',')) {
-    const word = option.trim()
-    if (word === 'close') said |= CLOSE
-    else if (word === 'keep-alive') said |= KEEP
-  }
-  return said
-}
-
-const KEEP = 1
-const CLOSE = 2
 
 const CLOSE_LINE = 'Connection: close\r\n'
-const CLOSE_EMPTY = `Content-Length: 0\r\n${CLOSE_LINE}`
 
 /** How much is read and dropped behind an answer, and for how long. */
 const DROP_BYTES = 1_048_576
 const LINGER_MS = 2000
 /** Bytes that may wait for their turn before reading stops. */
 const AHEAD_BYTES = 65_536
-const BACKLOG_BYTES = 1024
-/** A slice of a large answer. */
-const SLICE_BYTES = 65_536
-/** Pieces from this size on are given away with the buffer that they lie in; smaller ones are copied. */
-const GIVE_BYTES = 4096
-
-/** All connections read into this one: what lies in it is dealt with before the next read of any. */
-export const SHARED_BUFFER = Buffer.allocUnsafeSlow(65_536)

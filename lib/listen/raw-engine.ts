@@ -2,8 +2,8 @@ import { createServer as createTcpServer, type Server, type Socket } from 'node:
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import { CoarseClock } from './coarse-clock.ts'
 import type { EngineHandler, NodeEngineOptions } from './node-engine.ts'
-import { RawConnection, type RawShared, SHARED_BUFFER } from './raw-connection.ts'
-import { readInto } from './read-buffer.ts'
+import { RawConnection, type RawShared } from './raw-connection.ts'
+import { readInto, SHARED_BUFFER } from './read-buffer.ts'
 
 /** A server with the methods by which node:http's are drained. */
 export type RawServer = (Server | TlsServer) & {

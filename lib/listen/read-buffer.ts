@@ -25,6 +25,46 @@ export function readInto(socket: Socket, first: Buffer, next: () => Buffer, onRe
   return true
 }
 
+/** The buffers that one connection reads into. */
+export class ReadBuffer {
+  /** Size of the last read. */
+  lastBytes = 0
+  readonly #ownBytes: number
+  #buffer: Buffer = SHARED_BUFFER
+  /** A piece of the buffer was given away: read into another one. */
+  #given = false
+
+  /** @param ownBytes size of a buffer that pieces may be given away of */
+  constructor(ownBytes: number) {
+    this.#ownBytes = ownBytes
+  }
+
+  /** @param large the next read may hold a large piece of a body */
+  next(large: boolean): Buffer {
+    if (!large || this.lastBytes < GIVE_BYTES) this.#buffer = SHARED_BUFFER
+    else if (this.#given || this.#buffer === SHARED_BUFFER) this.#buffer = Buffer.allocUnsafeSlow(this.#ownBytes)
+    this.#given = false
+    return this.#buffer
+  }
+
+  /** `chunk[start, end)` for somebody to keep. */
+  piece(chunk: Buffer, start: number, end: number): Buffer {
+    if (chunk === SHARED_BUFFER || end - start < GIVE_BYTES) {
+      const piece = Buffer.allocUnsafe(end - start)
+      chunk.copy(piece, 0, start, end)
+      return piece
+    }
+    this.#given = true
+    return chunk.subarray(start, end)
+  }
+}
+
+/** Pieces from this size on are given away with the buffer that they lie in; smaller ones are copied. */
+export const GIVE_BYTES = 4096
+
+/** All connections read into this one: what lies in it is dealt with before the next read of any. */
+export const SHARED_BUFFER = Buffer.allocUnsafeSlow(65_536)
+
 interface OnReadFields {
   readonly buffer: symbol
   readonly next: symbol

@@ -1,5 +1,8 @@
 import { type ErrorCode, SluiceError } from '../errors.ts'
+import { CLASS, COLON, CR, LF, SLASH, SPACE, TAB, TARGET_BYTE, TOKEN, VALUE_BYTE, ZERO } from './bytes.ts'
+import { ChunkFrame, FRAME_DATA, FRAME_LAST, FRAME_MALFORMED } from './chunk-frame.ts'
 import { type RequestHead, readHead } from './head.ts'
+import { HeldBytes } from './held-bytes.ts'
 
 /*
  * Hot: per request and per chunk. Bench: bench/micro/listen/request-parser.ts.
@@ -26,8 +29,8 @@ export interface RequestSink {
  * more than one leading empty line, more than one space in the request line, a target with `#` or bytes over 0x7e,
  * methods that it does not know, any version but 1.0 and 1.1, what `readHead` refuses, and trailer fields that frame.
  *
- *     START ─▶ METHOD ─▶ TARGET ─▶ VERSION ─▶ FIELD … ─▶ BODY_LENGTH ─────────────────────────▶ DONE
- *                                                     └▶ CHUNK_SIZE ⇄ CHUNK_DATA ─▶ trailers ─▶ DONE
+ *     START ─▶ METHOD ─▶ TARGET ─▶ VERSION ─▶ FIELD … ─▶ BODY_LENGTH ──────────────────────────▶ DONE
+ *                                                     └▶ CHUNK_FRAME ⇄ CHUNK_DATA ─▶ trailers ─▶ DONE
  */
 export class RequestParser {
   /** Why the request was refused, in words without any byte of it; null while all is well. */
@@ -36,10 +39,9 @@ export class RequestParser {
   readonly #sink: RequestSink
   readonly #headBytes: number
   #state = START
-  /** Bytes of the body, or of the chunk, still to come. */
+  /** With a length: bytes of the body still to come. */
   #left = 0
-  #digits = 0
-  #extensionBytes = 0
+  #frame: ChunkFrame | null = null
   #trailer = false
   // The section being scanned: places are relative to its first byte.
   #methodAt = 0
@@ -52,8 +54,7 @@ export class RequestParser {
   /** A tab stands behind the value of a field whose name is as long as that of one which frames. */
   #tabBehind = false
   /** A section whose end has not come, and the places found in it. */
-  #pending: Buffer | null = null
-  #pendingLength = 0
+  #pending: HeldBytes | null = null
   #marks: number[] = MARKS
 
   /** @param headBytes limit of the request line with the header fields; beyond: ERR_HEAD_SIZE */
@@ -64,12 +65,12 @@ export class RequestParser {
 
   /** Some of a head has come, more than an empty line. */
   get started(): boolean {
-    return this.#pending !== null && this.#pendingLength > this.#methodAt
+    return this.#pending !== null && this.#pending.end > this.#methodAt
   }
 
   /** Bytes of the body that are known to be still to come: exact with a length, of the current chunk without. */
   get left(): number {
-    return this.#left
+    return this.#state === CHUNK_DATA ? (this.#frame as ChunkFrame).left : this.#left
   }
 
   /**
@@ -86,52 +87,30 @@ export class RequestParser {
   /** A head, or the trailers. */
   #readSection(chunk: Buffer, start: number, end: number): number {
     const limit = this.#trailer ? TRAILER_BYTES : this.#headBytes
-    const before = this.#pendingLength
     const pending = this.#pending
-    let stop: number
     if (pending === null) {
-      stop = this.#scan(chunk, start, end, start)
-      if (stop > 0) {
-        if (stop - start > limit) return this.#tooLarge(end)
-        this.#sectionRead(chunk, start, stop)
-        return this.fault === null ? stop : end
+      const stop = this.#scan(chunk, start, end, start)
+      if (this.fault !== null) return end
+      if ((stop < 0 ? end : stop) - start > limit) return this.#tooLarge(end)
+      if (stop < 0) {
+        this.#pending = new HeldBytes(chunk, start, end)
+        this.#marks = MARKS.slice(0, (this.#fields + 1) * MARKS_PER_FIELD)
+        return end
       }
-    } else {
-      // One byte over the limit is enough to know.
-      const taken = Math.min(end - start, limit + 1 - before)
-      const bytes = this.#append(pending, chunk, start, start + taken)
-      stop = this.#scan(bytes, before, before + taken, 0)
-      if (stop > 0) {
-        if (stop > limit) return this.#tooLarge(end)
-        this.#pending = null
-        this.#pendingLength = 0
-        this.#sectionRead(bytes, 0, stop)
-        this.#marks = MARKS
-        return this.fault === null ? start + stop - before : end
-      }
+      this.#sectionRead(chunk, start, stop)
+      return this.fault === null ? stop : end
     }
+    const before = pending.end
+    // One byte over the limit is enough to know.
+    pending.append(chunk, start, Math.min(end, start + limit + 1 - before))
+    const stop = this.#scan(pending.bytes, before, pending.end, 0)
     if (this.fault !== null) return end
-    if (pending === null) {
-      if (end - start > limit) return this.#tooLarge(end)
-      this.#marks = MARKS.slice(0, this.#fields * MARKS_PER_FIELD + MARKS_PER_FIELD)
-      this.#append(Buffer.allocUnsafe(Math.max(PENDING_BYTES, end - start)), chunk, start, end)
-    } else if (this.#pendingLength > limit) {
-      return this.#tooLarge(end)
-    }
-    return end
-  }
-
-  #append(pending: Buffer, chunk: Buffer, start: number, end: number): Buffer {
-    const length = this.#pendingLength + end - start
-    let bytes = pending
-    if (length > pending.length) {
-      bytes = Buffer.allocUnsafe(Math.max(length, pending.length * 2))
-      pending.copy(bytes, 0, 0, this.#pendingLength)
-    }
-    chunk.copy(bytes, this.#pendingLength, start, end)
-    this.#pending = bytes
-    this.#pendingLength = length
-    return bytes
+    if ((stop < 0 ? pending.end : stop) > limit) return this.#tooLarge(end)
+    if (stop < 0) return end
+    this.#pending = null
+    this.#sectionRead(pending.bytes, 0, stop)
+    this.#marks = MARKS
+    return this.fault === null ? start + stop - before : end
   }
 
   #sectionRead(bytes: Buffer, base: number, stop: number): void {
@@ -154,7 +133,7 @@ export class RequestParser {
     }
     let head: RequestHead
     try {
-      head = readHead(method, target, this.#takeFields(bytes, base, text), this.#minor)
+      head = readHead(method, target, this.#takeFields(text), this.#minor)
     } catch (error) {
       this.#state = FAULT
       this.fault = error as SluiceError
@@ -170,8 +149,9 @@ export class RequestParser {
       this.#left = head.bodyBytes
       this.#state = BODY_LENGTH
     } else {
-      this.#extensionBytes = 0
-      this.#beginChunk()
+      this.#frame ??= new ChunkFrame()
+      this.#frame.begin()
+      this.#state = CHUNK_FRAME
     }
     this.#sink.requestHead(head, this.#minor)
   }
@@ -183,22 +163,19 @@ export class RequestParser {
     this.#left = 0
   }
 
-  #takeFields(bytes: Buffer, base: number, text: string): string[] {
+  #takeFields(text: string): string[] {
     const marks = this.#marks
     const count = this.#fields
-    const fields = new Array<string>(count * 2)
+    const fields: string[] = []
     for (let index = 0, mark = 0; index < count; index++, mark += MARKS_PER_FIELD) {
-      const name = marks[mark] as number
-      const nameEnd = marks[mark + 1] as number
-      fields[index * 2] = knownName(bytes, base + name, base + nameEnd) ?? text.slice(name, nameEnd)
-      fields[index * 2 + 1] = text.slice(marks[mark + 2], marks[mark + 3])
+      fields.push(text.slice(marks[mark], marks[mark + 1]), text.slice(marks[mark + 2], marks[mark + 3]))
     }
     return fields
   }
 
   /** Trailers are dropped, unless they are of a kind that somebody could take for the next head's. RFC 9110, 6.5.1. */
   #trailersAreHarmless(bytes: Buffer, base: number, stop: number): boolean {
-    const fields = this.#takeFields(bytes, base, bytes.toString('latin1', base, stop))
+    const fields = this.#takeFields(bytes.toString('latin1', base, stop))
     for (let at = 0; at < fields.length; at += 2) {
       if (FRAMING.has((fields[at] as string).toLowerCase())) return this.#refuse('A framing field in the trailers') > 0
     }
@@ -336,99 +313,31 @@ export class RequestParser {
   }
 
   #readChunked(chunk: Buffer, start: number, end: number): number {
+    const frame = this.#frame as ChunkFrame
     let at = start
     while (at < end) {
-      const state = this.#state
-      if (state === CHUNK_DATA) {
-        const stop = Math.min(end, at + this.#left)
-        this.#left -= stop - at
-        if (this.#left === 0) this.#state = CHUNK_DATA_CR
+      if (this.#state === CHUNK_DATA) {
+        const stop = Math.min(end, at + frame.left)
+        frame.left -= stop - at
+        if (frame.left === 0) this.#state = CHUNK_FRAME
         if (!this.#sink.requestBody(chunk, at, stop)) return stop
         at = stop
         continue
       }
-      if (state <= LAST_SECTION_STATE) return this.#readSection(chunk, at, end)
-      if (!this.#readChunkFrame(state, chunk[at] as number)) return end
-      at++
+      const told = frame.read(chunk[at++] as number)
+      if (told === FRAME_DATA) {
+        this.#state = CHUNK_DATA
+      } else if (told === FRAME_LAST) {
+        this.#trailer = true
+        this.#fields = 0
+        this.#state = FIELD
+        return at
+      } else if (told === FRAME_MALFORMED) {
+        this.#refuse(frame.fault)
+        return end
+      }
     }
     return end
-  }
-
-  /** One byte between the data of two chunks. RFC 9112, 7.1. */
-  #readChunkFrame(state: number, byte: number): boolean {
-    switch (state) {
-      case CHUNK_SIZE: {
-        const digit = HEX[byte] as number
-        if (digit < 16) {
-          this.#left = this.#left * 16 + digit
-          if (++this.#digits > SIZE_DIGITS || this.#left > Number.MAX_SAFE_INTEGER) {
-            return this.#refuse('A chunk size is too large') > 0
-          }
-          return true
-        }
-        if (this.#digits === 0) return this.#refuse('A chunk size is malformed') > 0
-        if (byte === CR) this.#state = CHUNK_SIZE_LF
-        else if (byte === SEMICOLON) this.#state = EXTENSION
-        else return this.#refuse('A chunk size is malformed') > 0
-        return true
-      }
-      case CHUNK_SIZE_LF:
-        if (byte !== LF) return this.#refuse('A bare CR') > 0
-        if (this.#left === 0) {
-          this.#trailer = true
-          this.#fields = 0
-          this.#state = FIELD
-        } else {
-          this.#state = CHUNK_DATA
-        }
-        return true
-      case CHUNK_DATA_CR:
-        if (byte !== CR) return this.#refuse('A chunk is longer than its size') > 0
-        this.#state = CHUNK_DATA_LF
-        return true
-      case CHUNK_DATA_LF:
-        if (byte !== LF) return this.#refuse('A bare CR') > 0
-        this.#beginChunk()
-        return true
-      default:
-        return this.#readExtension(state, byte)
-    }
-  }
-
-  /** `;name`, `;name=token` or `;name="quoted"`: read for its form, and dropped. RFC 9112, 7.1.1. */
-  #readExtension(state: number, byte: number): boolean {
-    if (++this.#extensionBytes > EXTENSION_BYTES) return this.#refuse('The chunk extensions are too long') > 0
-    const kind = CLASS[byte] as number
-    if (state === EXTENSION_QUOTED) {
-      if (byte === QUOTE) this.#state = EXTENSION_QUOTE_END
-      else if (byte === BACKSLASH) this.#state = EXTENSION_ESCAPE
-      else if ((kind & VALUE_BYTE) === 0) return this.#refuse('A chunk extension is malformed') > 0
-      return true
-    }
-    if (state === EXTENSION_ESCAPE) {
-      if ((kind & VALUE_BYTE) === 0) return this.#refuse('A chunk extension is malformed') > 0
-      this.#state = EXTENSION_QUOTED
-      return true
-    }
-    if ((kind & TOKEN) !== 0 && state !== EXTENSION_QUOTE_END) {
-      if (state === EXTENSION) this.#state = EXTENSION_NAME
-      else if (state === EXTENSION_EQUALS) this.#state = EXTENSION_TOKEN
-      return true
-    }
-    if (byte === QUOTE && state === EXTENSION_EQUALS) this.#state = EXTENSION_QUOTED
-    else if (byte === EQUALS && state === EXTENSION_NAME) this.#state = EXTENSION_EQUALS
-    else if (state === EXTENSION || state === EXTENSION_EQUALS)
-      return this.#refuse('A chunk extension is malformed') > 0
-    else if (byte === CR) this.#state = CHUNK_SIZE_LF
-    else if (byte === SEMICOLON) this.#state = EXTENSION
-    else return this.#refuse('A chunk extension is malformed') > 0
-    return true
-  }
-
-  #beginChunk(): void {
-    this.#state = CHUNK_SIZE
-    this.#left = 0
-    this.#digits = 0
   }
 
   #tooLarge(end: number): number {
@@ -448,19 +357,6 @@ export class RequestParser {
   }
 }
 
-/** The shared string of a common field name in one of its two usual spellings, so that none is made for it. */
-function knownName(bytes: Buffer, start: number, end: number): string | undefined {
-  const length = end - start
-  const known = NAMES[nameSlot(length, bytes[start] as number, bytes[end - 1] as number)]
-  if (known === undefined || known.length !== length) return undefined
-  for (let at = 0; at < length; at++) if (known.charCodeAt(at) !== bytes[start + at]) return undefined
-  return known
-}
-
-function nameSlot(length: number, first: number, last: number): number {
-  return (length * 37 + first * 5 + last * 3) & NAME_SLOTS_MASK
-}
-
 const START = 0
 const EMPTY_LINE_LF = 1
 const METHOD = 2
@@ -475,31 +371,16 @@ const VALUE = 10
 const END_LF = 11
 const LAST_SECTION_STATE = END_LF
 const BODY_LENGTH = 12
-const CHUNK_SIZE = 13
-const CHUNK_SIZE_LF = 14
-const CHUNK_DATA = 15
-const CHUNK_DATA_CR = 16
-const CHUNK_DATA_LF = 17
-const EXTENSION = 18
-const EXTENSION_NAME = 19
-const EXTENSION_EQUALS = 20
-const EXTENSION_TOKEN = 21
-const EXTENSION_QUOTED = 22
-const EXTENSION_ESCAPE = 23
-const EXTENSION_QUOTE_END = 24
-const FAULT = 25
+const CHUNK_FRAME = 13
+const CHUNK_DATA = 14
+const FAULT = 15
 
 /** Header fields of a request; node:http loses what is beyond it without a word. */
 const FIELDS = 1000
 const TRAILER_BYTES = 8192
-/** Bytes of all chunk extensions of a request. */
-const EXTENSION_BYTES = 1024
-/** Leading zeros count. */
-const SIZE_DIGITS = 16
-const PENDING_BYTES = 1024
 
 /** Places of the fields of a head that lies whole in one chunk: name, its end, value, its end. */
-const MARKS: number[] = new Array<number>(64).fill(0)
+const MARKS: number[] = []
 const MARKS_PER_FIELD = 4
 
 const METHODS = new Map(
@@ -512,69 +393,3 @@ const FRAMING_LENGTHS = new Set([14, 17])
 const FRAMING = new Set(['content-length', 'transfer-encoding', 'host'])
 
 const VERSION_BYTES = Buffer.from('HTTP/1.')
-const TAB = 0x09
-const LF = 0x0a
-const CR = 0x0d
-const SPACE = 0x20
-const QUOTE = 0x22
-const SLASH = 0x2f
-const ZERO = 0x30
-const COLON = 0x3a
-const SEMICOLON = 0x3b
-const EQUALS = 0x3d
-const BACKSLASH = 0x5c
-
-/** Bits of CLASS. */
-const TOKEN = 1
-const VALUE_BYTE = 2
-const TARGET_BYTE = 4
-
-const CLASS = new Uint8Array(256)
-for (let byte = 0; byte < 256; byte++) {
-  if (/[!#$%&'*+.^_`|~0-9A-Za-z-]/.test(String.fromCharCode(byte))) CLASS[byte] = TOKEN
-  if (byte === TAB || (byte >= SPACE && byte !== 0x7f)) CLASS[byte] = (CLASS[byte] as number) | VALUE_BYTE
-  if (byte > SPACE && byte < 0x7f && byte !== 0x23) CLASS[byte] = (CLASS[byte] as number) | TARGET_BYTE
-}
-
-const HEX = new Uint8Array(256).fill(255)
-for (let digit = 0; digit < 16; digit++) {
-  HEX[digit.toString(16).charCodeAt(0)] = digit
-  HEX[digit.toString(16).toUpperCase().charCodeAt(0)] = digit
-}
-
-const NAME_SLOTS_MASK = 511
-const NAMES: (string | undefined)[] = new Array<string | undefined>(NAME_SLOTS_MASK + 1).fill(undefined)
-for (const name of [
-  'Host',
-  'User-Agent',
-  'Accept',
-  'Accept-Encoding',
-  'Accept-Language',
-  'Authorization',
-  'BT-API-KEY',
-  'BT-PROXY-URL',
-  'BT-PROXY-KEY',
-  'BT-TRACE-ID',
-  'BT-IDEMPOTENCY-KEY',
-  'Cache-Control',
-  'Connection',
-  'Content-Type',
-  'Content-Length',
-  'Content-Encoding',
-  'Cookie',
-  'Expect',
-  'Idempotency-Key',
-  'Transfer-Encoding',
-  'X-API-KEY',
-  'X-Request-Id',
-  'X-Forwarded-For',
-  'X-Forwarded-Proto',
-  'X-Footprint-Secret-Key',
-  'Traceparent',
-  'Tracestate'
-]) {
-  for (const spelling of [name, name.toLowerCase()]) {
-    const slot = nameSlot(spelling.length, spelling.charCodeAt(0), spelling.charCodeAt(spelling.length - 1))
-    NAMES[slot] ??= spelling
-  }
-}

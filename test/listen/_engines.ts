@@ -151,7 +151,7 @@ export function echo(heard: Heard): void {
   heard.client.receive()
 }
 
-export function describe(heard: Heard): string {
+function describe(heard: Heard): string {
   const { method, target, fields } = heard.client.head
   return JSON.stringify({ method, target, fields, body: heard.body })
 }

@@ -359,7 +359,10 @@ const clean = fc
 const mutation = fc.tuple(
   fc.nat(),
   fc.constantFrom('insert', 'delete', 'replace', 'double'),
-  fc.oneof(fc.constantFrom(...'\r\n \t:;,=0\x00\x7f"'), fc.constantFrom('\r\n', '\r\n\r\n', '\xff'))
+  fc.oneof(
+    fc.constantFrom('\r', '\n', ' ', '\t', ':', ';', ',', '=', '0', '\x00', '\x7f', '"'),
+    fc.constantFrom('\r\n', '\r\n\r\n', '\xff')
+  )
 )
 const connection = fc
   .tuple(fc.array(fc.oneof(request, clean), { minLength: 1, maxLength: 3 }), fc.array(mutation, { maxLength: 2 }))
@@ -397,7 +400,7 @@ t.test('what we take, llhttp takes, with the same meaning', async (t) => {
         if (!STRICTER.some((each) => each.test(ours.fault as string))) throw new Error(`we alone refuse: ${ours.fault}`)
       }
     }),
-    { numRuns: 4000 * FACTOR }
+    { numRuns: 2500 * FACTOR }
   )
   t.pass(`stricter than llhttp in ${reasons.size} ways`)
 })
@@ -410,7 +413,7 @@ t.test('a split changes nothing', async (t) => {
       const pieces = [...places, bytes.length].map((place, at) => bytes.subarray(places[at - 1] ?? 0, place))
       if (JSON.stringify(read(pieces)) !== whole) throw new Error(`split at ${places.join()} it reads differently`)
     }),
-    { numRuns: 4000 * FACTOR }
+    { numRuns: 2500 * FACTOR }
   )
   fc.assert(
     fc.property(connection, (bytes) => {
@@ -421,13 +424,13 @@ t.test('a split changes nothing', async (t) => {
       if (JSON.stringify(read([...bytes].map((byte) => Buffer.of(byte)))) !== whole)
         throw new Error('byte by byte it reads differently')
     }),
-    { numRuns: 300 * FACTOR }
+    { numRuns: 200 * FACTOR }
   )
   t.pass()
 })
 
 t.test('the bytes behind a request are the next one’s', async (t) => {
-  await fc.assert(
+  fc.assert(
     fc.property(fc.array(clean, { minLength: 1, maxLength: 5 }), (requests) => {
       const { taken, fault } = read([Buffer.from(requests.join(''), 'latin1')])
       return fault === null && taken.length === requests.length
