@@ -18,14 +18,14 @@ export function tail(text: string, n: number): string {
 }
 
 /** Where the first `n` end, in UTF-16 units. */
-export function headEnd(text: string, n: number): number {
+function headEnd(text: string, n: number): number {
   let end = 0
   for (let left = n; left > 0 && end < text.length; left--) end += pairAt(text, end) ? 2 : 1
   return end
 }
 
 /** Where the last `n` start, in UTF-16 units. */
-export function tailStart(text: string, n: number): number {
+function tailStart(text: string, n: number): number {
   let start = text.length
   for (let left = n; left > 0 && start > 0; left--) start -= start > 1 && pairAt(text, start - 2) ? 2 : 1
   return start

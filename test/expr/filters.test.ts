@@ -1,3 +1,4 @@
+import { Liquid } from 'liquidjs'
 import t from 'tap'
 import { FILTERS } from '../../lib/expr/filters/basis-theory.ts'
 import type { Json } from '../../lib/json.ts'
@@ -115,6 +116,46 @@ t.test('Liquid’s standard filters', async (t) => {
     [null, '| plus: 1', 1]
   ] as [Json, string, Json][]) {
     t.same(run(`data ${chain}`, value), expected, `${JSON.stringify(value).slice(0, 30)} ${chain}`)
+  }
+})
+
+t.test('text and numbers give what liquidjs gives', async (t) => {
+  const liquid = new Liquid({ ownPropertyOnly: true, timezoneOffset: 0 })
+  const texts = [
+    '',
+    'abc',
+    '  a b  c ',
+    '<b>x</b>&amp;"',
+    'é😀ß',
+    'a,b,,c,',
+    'a\nb\r\nc',
+    '%41+b',
+    '2020-03-04',
+    '2020-03-04T05:06:07Z'
+  ]
+  const chains = (
+    'append: "x"|base64_encode|capitalize|date: "%Y-%m-%d %H:%M %j %a"|default: "d"|downcase|escape|escape_once|first|last|lstrip|' +
+    'newline_to_br|prepend: "x"|remove: "a"|remove_first: "a"|remove_last: "b"|replace: "a", "zz"|replace_first: "b", "$&"|' +
+    'replace_last: "b", "q"|rstrip|slice: 1|slice: -2, 2|split: ","|split: ""|squish|strip|strip_html|strip_newlines|truncate: 5|' +
+    'upcase|url_decode|url_encode'
+  ).split('|')
+  for (const chain of chains) {
+    for (const text of texts) {
+      t.same(
+        run(`data | ${chain}`, text),
+        liquid.evalValueSync(`v | ${chain}`, { v: text }) ?? null,
+        `${text} | ${chain}`
+      )
+    }
+  }
+  const sums =
+    'abs|at_least: 3|at_most: 2|ceil|floor|minus: 2|modulo: 3|plus: 1.5|round|round: 1|times: 3|divided_by: 2.5'.split(
+      '|'
+    )
+  for (const chain of sums) {
+    for (const value of [0, 5, -3, 2.5, '12', '3.7', '-5', null]) {
+      t.same(run(`data | ${chain}`, value), liquid.evalValueSync(`v | ${chain}`, { v: value }), `${value} | ${chain}`)
+    }
   }
 })
 

@@ -146,18 +146,17 @@ function split(input: string, work: Work, separator: string): Json {
   return handle(work, pieces * PIECE_UNITS, 'split', input, separator)
 }
 
-/** Shopify's rule: a text of exactly so many words stays as it is. liquidjs would put the ellipsis behind it. */
+/** Shopify's rule: a text of no more words stays as it is. liquidjs puts an ellipsis behind exactly so many. */
 function truncateWords(input: string, work: Work, words: number, tail: string): string {
   work.write(input.length + tail.length)
-  const wanted = Math.max(1, words)
   const word = /\S+/g
   let out = ''
-  for (let at = 0; at < wanted; at++) {
+  for (let at = 0; at < Math.max(1, words); at++) {
     const match = word.exec(input)
-    if (match === null) return out
+    if (match === null) return input
     out += at === 0 ? match[0] : ` ${match[0]}`
   }
-  return word.exec(input) === null ? out : out + tail
+  return word.lastIndex === input.length ? input : out + tail
 }
 
 function date(input: Value, work: Work, format: string, zone: Constant): Json {
