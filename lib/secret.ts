@@ -42,4 +42,4 @@ export class Secret {
   }
 }
 
-export const REDACTED = '«redacted»'
+const REDACTED = '«redacted»'

@@ -24,7 +24,7 @@ export function takeMasterKey(config: Config): string {
 }
 
 /** Opens the store of a configuration. Throws ERR_STORE_UNAVAILABLE, ERR_CONFIG. */
-export async function openStore(config: Config): Promise<Store> {
+async function openStore(config: Config): Promise<Store> {
   const { store, path, url, connections } = config.vault
   if (store === 'lmdb') return (await import('../vault/stores/lmdb.ts')).openLmdb(path)
   const { openPostgres } = await import('../vault/stores/postgres.ts')

@@ -35,7 +35,7 @@ import { ANGLE, CURLY } from './delimiters.ts'
 export const TEXT = 0
 export const HEADER = 1
 export const PART_HEADER = 2
-export const FORM = 3
+const FORM = 3
 export const URL_PATH = 4
 export const URL_QUERY = 5
 export const JSON_OUT = 6

@@ -193,7 +193,7 @@ function encodeUtf8(character: number, out: Buffer, at: number): number {
 }
 
 /** Well-formed UTF-8 (Unicode 15, table 3-7). A decoder that throws costs microseconds; hostile bodies would use it. */
-export function wellFormed(buffer: Buffer, start: number, end: number): boolean {
+function wellFormed(buffer: Buffer, start: number, end: number): boolean {
   let at = start
   while (at < end) {
     const lead = buffer[at++] as number

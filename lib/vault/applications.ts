@@ -227,7 +227,7 @@ function callerOf(application: Application | null, key: KeyRow, digest: string):
 }
 
 /** Throws ERR_INPUT with the faults of each field. */
-export function checkGrants(grants: Grants & { readonly name: string }): void {
+function checkGrants(grants: Grants & { readonly name: string }): void {
   const fields: Record<string, string[]> = {}
   const fault = (field: string, why: string) => {
     fields[field] = [...(fields[field] ?? []), why]

@@ -35,7 +35,7 @@ export type Table = (typeof TABLES)[number]
 
 export interface Change {
   readonly table: Table
-  /** Well-formed Unicode without NUL, at most MAX_KEY_BYTES in UTF-8. */
+  /** Well-formed Unicode without NUL, at most 1900 bytes in UTF-8. */
   readonly key: string
   /** null deletes the row. The store copies it before `write` returns. */
   readonly value: Uint8Array | null
@@ -92,8 +92,6 @@ export interface Store {
   generation(): MaybePromise<number>
   close(): Promise<void>
 }
-
-export const MAX_KEY_BYTES = 1900
 
 /** The first key after all that begin with the prefix, whose last character is ASCII. */
 export function beyond(prefix: string): string {

@@ -159,7 +159,7 @@ const isWhole = (value: Json, from: number, to: number): boolean => {
 }
 
 /** 13 to 19 digits with a right Luhn check digit. */
-export function isCardNumber(text: string): boolean {
+function isCardNumber(text: string): boolean {
   if (!/^\d{13,19}$/.test(text)) return false
   let sum = 0
   for (let at = text.length - 1, double = false; at >= 0; at--, double = !double) {

@@ -22,7 +22,7 @@ export interface RunOptions {
 }
 
 // :: place → its name: `PLACE_JSON_WHOLE` → `json-whole`
-export const PLACE_NAMES: ReadonlyMap<number, string> = new Map(
+const PLACE_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(places)
     .filter(([name]) => name.startsWith('PLACE_'))
     .map(([name, place]) => [place as number, name.slice(6).toLowerCase().replaceAll('_', '-')])
@@ -49,7 +49,7 @@ export function scanWhole(body: Buffer, context: places.Context, options: RunOpt
   return collector.outcome(scanner.literalOpeners)
 }
 
-export function newScanner(context: places.Context, sink: Collector, options: RunOptions): Scanner {
+function newScanner(context: places.Context, sink: Collector, options: RunOptions): Scanner {
   const { delimiters = ALL_PAIRS, expressionBytes = 16384, scanBinary = false } = options
   return new Scanner({ context, delimiters, expressionBytes, sink, scanBinary })
 }
