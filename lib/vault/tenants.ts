@@ -18,13 +18,17 @@ export interface LogFilter {
   readonly to?: number
 }
 
+interface BoundContainer {
+  readonly container: string
+  readonly list: DestinationList
+}
+
 export class Tenants implements ContainerBindings {
   readonly #store: Store
   readonly #records: Records
   readonly #now: () => number
-  // :: tenant → its bound containers, for the generation `#boundOf`
-  #bound = new Map<string, readonly { container: string; list: DestinationList }[]>()
-  #boundOf = -1
+  // :: tenant → its bound containers, and of which generation they are
+  readonly #bound = new Map<string, { generation: number; lists: readonly BoundContainer[] }>()
 
   constructor(store: Store, records: Records, now: () => number) {
     this.#store = store
@@ -84,13 +88,12 @@ export class Tenants implements ContainerBindings {
     await this.#store.write({ changes: [change, log], raise: true })
   }
 
-  /** Makes sure that the bindings of a tenant are those of a generation. Synchronous over a synchronous store. */
+  /**
+   * Makes sure that the bindings of a tenant are those of a generation. Synchronous over a synchronous store; over another
+   * one the bindings before stay until the new ones are there, for those who are between this and `admit`.
+   */
   refresh(tenant: string, generation: number): void | Promise<void> {
-    if (this.#boundOf !== generation) {
-      this.#bound = new Map()
-      this.#boundOf = generation
-    }
-    if (this.#bound.has(tenant)) return undefined
+    if (this.#bound.get(tenant)?.generation === generation) return undefined
     const prefix = `${tenant}:`
     const rows = this.#store.scan('bindings', { prefix, limit: MOST })
     const take = (found: Awaited<typeof rows>) => {
@@ -98,7 +101,7 @@ export class Tenants implements ContainerBindings {
         container: key.slice(prefix.length),
         list: new DestinationList(this.#records.decode<readonly DestinationRule[]>('bindings', key, value))
       }))
-      if (this.#boundOf === generation) this.#bound.set(tenant, lists)
+      this.#bound.set(tenant, { generation, lists })
     }
     return rows instanceof Promise ? rows.then(take) : take(rows)
   }
@@ -107,7 +110,7 @@ export class Tenants implements ContainerBindings {
     const bound = this.#bound.get(tenant)
     // Unknown is not free: `refresh` comes before.
     if (bound === undefined) return false
-    for (const { container: above, list } of bound)
+    for (const { container: above, list } of bound.lists)
       if (container.startsWith(above) && !list.admits(destination)) return false
     return true
   }

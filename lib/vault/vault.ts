@@ -161,15 +161,21 @@ export class Vault {
   #currentGeneration(): MaybePromise<number> {
     if (this.#generationIsFresh) return this.#generation
     const read = this.#store.generation()
-    if (read instanceof Promise) return read
-    if (read !== this.#generation) this.#newGeneration()
-    this.#generation = read
+    if (read instanceof Promise) {
+      return read.then((known) => {
+        this.#heed(known)
+        return known
+      })
+    }
+    this.#heed(read)
     this.#generationIsFresh = true
     setImmediate(this.#endTurn)
     return read
   }
 
-  #newGeneration(): void {
+  #heed(generation: number): void {
+    if (generation === this.#generation) return
+    this.#generation = generation
     const renewed = this.#keyring.renew()
     if (renewed instanceof Promise)
       renewed.catch(() => {

@@ -41,14 +41,14 @@ export interface TestVaultOptions {
   readonly cvcRetentionMs?: number
   readonly auditSyncMs?: number
   /** Default: LMDB in the directory. */
-  readonly openStore?: (directory: string) => Store
+  readonly openStore?: (directory: string) => Store | Promise<Store>
 }
 
 /** Opens a vault; with `directory` and `masterKey` of another, that one's again. */
 export async function newVault(options: TestVaultOptions = {}): Promise<TestVault> {
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'sluice-vault-'))
   const masterKey = options.masterKey ?? newMasterKey()
-  const store = (options.openStore ?? openLmdb)(join(directory, 'store'))
+  const store = await (options.openStore ?? openLmdb)(join(directory, 'store'))
   const auditDirectory = join(directory, 'audit')
   const vault = await Vault.open({
     store,

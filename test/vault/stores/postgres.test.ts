@@ -1,6 +1,17 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
+import type { Caller } from '../../../lib/vault/access.ts'
+import { newMasterKey } from '../../../lib/vault/master-key.ts'
+import type { Store } from '../../../lib/vault/store.ts'
 import { openPostgres } from '../../../lib/vault/stores/postgres.ts'
+import { newKeyMemo, type Vault } from '../../../lib/vault/vault.ts'
+import { certificates, newCertificates } from '../../kit/certificates.ts'
+import { runCommand } from '../../kit/command.ts'
 import { postgresIsMissing, startPostgres } from '../../kit/postgres.ts'
+import { openVaultAt, VaultChild, type VaultPlace } from '../../kit/vault-child.ts'
+import { purpose, subject } from '../../kit/vault.ts'
 import { storeContract } from './contract.ts'
 
 const missing = postgresIsMissing()
@@ -8,16 +19,325 @@ if (missing === null) await withServer()
 else t.fail(missing)
 
 async function withServer(): Promise<void> {
-  const server = await startPostgres()
+  const { ca, server: pair } = await certificates()
+  const server = await startPostgres({ tls: pair })
   t.teardown(() => server.stop())
-  let last = ''
+  const url = server.url('postgres')
+  const empty = () => server.empty('postgres')
+  const sql = (text: string) => server.run(text, 'postgres')
+  const put = (key: string, value = key) => ({ table: 'tokens' as const, key, value: Buffer.from(value) })
+  const codeOf = async (asked: unknown): Promise<string> => {
+    try {
+      await asked
+      return ''
+    } catch (thrown) {
+      return (thrown as { code: string }).code
+    }
+  }
+  /** Asks until it is no longer refused. */
+  const healed = async (ask: () => unknown): Promise<void> => {
+    const giveUpAt = performance.now() + 20_000
+    for (;;) {
+      const code = await codeOf(ask())
+      if (code === '') return
+      if (code !== 'ERR_STORE_UNAVAILABLE' || performance.now() > giveUpAt) throw new Error(code)
+      await setTimeout(10)
+    }
+  }
 
+  let last = ''
   storeContract('postgres', {
     openStore: async (name) => {
-      if (name !== last) await server.empty('postgres')
+      if (name !== last) await empty()
       last = name
-      return openPostgres({ url: server.url('postgres') })
+      return openPostgres({ url })
     },
     keeps: true
   })
+
+  t.test('the loads of one turn share a statement, and no buffer', async (t) => {
+    await empty()
+    const store = await openPostgres({ url, connections: 3 })
+    const keys = Array.from({ length: 3000 }, (_, n) => `k${n}`)
+    t.equal(await store.write({ changes: keys.map((key) => put(key)) }), null)
+    const rows = await Promise.all([...keys, 'k0', 'no', 'k\0'].map((key) => store.load('tokens', [key])))
+    t.same(
+      rows.map(([row]) => row?.toString()),
+      [...keys, 'k0', undefined, undefined]
+    )
+    rows[0]?.[0]?.fill(0)
+    t.equal(rows[3000]?.[0]?.toString(), 'k0')
+    t.same((await store.load('tokens', keys)).length, 3000)
+    t.equal(await codeOf(store.write({ changes: [put('k\0')] })), 'ERR_INTERNAL')
+    await store.close()
+  })
+
+  t.test('writes keep their order, whatever they touch', async (t) => {
+    await empty()
+    const stores = await Promise.all([openPostgres({ url }), openPostgres({ url })])
+    const [one, two] = stores as [Store, Store]
+    const writes = [
+      one.write({ changes: [put('a', '1')] }),
+      one.write({ changes: [put('a', '2'), put('a', '3')] }),
+      one.write({ changes: [put('b')], present: [{ table: 'tokens', key: 'a' }] }),
+      one.write({ changes: [put('p.q')], noneUnder: [{ table: 'tokens', prefix: 'p.' }] }),
+      one.write({ changes: [put('p.r')], noneUnder: [{ table: 'tokens', prefix: 'p.' }] }),
+      one.write({ changes: [{ table: 'tokens', key: 'a', value: null, expect: Buffer.from('3') }] }),
+      one.write({ changes: [put('a', '4')], absent: [{ table: 'tokens', key: 'a' }] })
+    ]
+    t.strictSame(await Promise.all(writes), [null, null, null, null, { table: 'tokens', key: 'p.q' }, null, null])
+    const rows = await two.load('tokens', ['a', 'b', 'p.q', 'p.r'])
+    t.same(
+      rows.map((row) => row?.toString()),
+      ['4', 'b', 'p.q', undefined],
+      'seen by another process at once'
+    )
+    const rivals = Array.from({ length: 60 }, (_, n) =>
+      (n % 2 === 0 ? one : two).write({
+        changes: [
+          { ...put(`w${n}`), expect: null },
+          { ...put('prize'), expect: null }
+        ]
+      })
+    )
+    t.equal((await Promise.all(rivals)).filter((refusal) => refusal === null).length, 1, 'one of many rivals wins')
+    t.equal(await one.count('tokens', 'w'), 1)
+    await Promise.all(stores.map((store) => store.close()))
+  })
+
+  t.test('several processes serve one vault', async (t) => {
+    await empty()
+    const place: VaultPlace = { store: 'postgres', at: url, directory: t.testdir(), masterKey: newMasterKey() }
+    const vault = await openVaultAt(place)
+    const children = [new VaultChild(place), new VaultChild(place)]
+    t.teardown(() => Promise.all(children.map((child) => child.kill())))
+    const newKey = () => vault.createKey({ name: 'k', permissions: ['*'], tenant: 'acme' })
+    const all = (ask: (child: VaultChild) => Promise<string>) => Promise.all(children.map(ask))
+    const keys = [await newKey(), await newKey(), await newKey()] as const
+    const caller = await vault.authenticate(keys[2].key, newKeyMemo())
+    const made = { id: 'shared', type: 'token', container: '/general/high/', data: '"x"', expiresAt: null }
+    await vault.create(caller, [made], 'trace')
+
+    /** Asks each child until it refuses; how long after the beginning it was last asked in vain. */
+    const refusedWithin = async (ask: (child: VaultChild) => Promise<string>): Promise<number> => {
+      const begin = performance.now()
+      let late = 0
+      await all(async (child) => {
+        for (;;) {
+          const asked = performance.now()
+          const answer = await ask(child)
+          if (answer.startsWith('ERR_')) return answer
+          late = Math.max(late, asked - begin)
+          if (late > 10_000) throw new Error('it is not refused')
+        }
+      })
+      return late
+    }
+
+    // What a child has let in once it remembers, so that refusing it takes hearing of the change.
+    const letIn = async (key: string) => t.same(await all((child) => child.authenticate(key)), ['', ''])
+    t.same(await all((child) => child.reveal(keys[2].key, 'shared')), ['"x"', '"x"'])
+
+    await letIn(keys[0].key)
+    await vault.revokeKey(keys[0].id)
+    const heard = await refusedWithin((child) => child.authenticate(keys[0].key))
+    t.ok(heard < 1000, `a revoked key is refused everywhere after ${heard.toFixed(0)} ms`)
+    t.same(await all((child) => child.authenticate(keys[0].key)), ['ERR_AUTH_INVALID', 'ERR_AUTH_INVALID'])
+
+    const feeds = await sql(`select pid from pg_stat_activity
+      where application_name = 'sluice' and query like '%sluice.generation'`)
+    t.equal(feeds.length, 3)
+    const pids = feeds.map(([pid]) => Number(pid))
+    await letIn(keys[1].key)
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    await vault.revokeKey(keys[1].id)
+    const leased = await refusedWithin((child) => child.authenticate(keys[1].key))
+    for (const pid of pids) process.kill(pid, 'SIGCONT')
+    t.ok(leased < 1000, `and where the feed hangs, after ${leased.toFixed(0)} ms`)
+
+    await vault.delete(caller, 'shared', 'trace')
+    const deleted = await refusedWithin((child) => child.reveal(keys[2].key, 'shared'))
+    t.ok(deleted < 1000, `a deleted token is refused everywhere after ${deleted.toFixed(0)} ms`)
+    t.comment(`refused after: revoked ${heard | 0} ms, feed hangs ${leased | 0} ms, deleted ${deleted | 0} ms`)
+    await vault.close()
+  })
+
+  t.test('cut connections come back, and until then the store is unavailable', async (t) => {
+    await empty()
+    const store = await openPostgres({ url })
+    await store.write({ changes: [put('k')], raise: true })
+    const outcomes = new Map<string, number>()
+    let cutting = true
+    const count = (code: string) => outcomes.set(code, (outcomes.get(code) ?? 0) + 1)
+    const reading = async () => {
+      while (cutting) count(await codeOf(store.load('tokens', ['k'])))
+    }
+    const writing = async () => {
+      while (cutting) count(await codeOf(store.write({ changes: [put('w')] })))
+    }
+    const all = [reading(), reading(), writing()]
+    for (let round = 0; round < 4; round++) {
+      await setTimeout(20)
+      t.ok((await server.cutAll('postgres')) > 0)
+    }
+    cutting = false
+    await Promise.all(all)
+    outcomes.delete('')
+    outcomes.delete('ERR_STORE_UNAVAILABLE')
+    t.same([...outcomes], [], 'no other code')
+    await healed(() => store.load('tokens', ['k']))
+    await healed(() => store.write({ changes: [put('k')] }))
+    t.equal(await store.generation(), 1)
+    await store.close()
+  })
+
+  t.test('a crash of the server: unavailable, and all that was acknowledged when it is back', async (t) => {
+    await empty()
+    const store = await openPostgres({ url })
+    const acknowledged: string[] = []
+    let n = 0
+    const writing = Array.from({ length: 8 }, async () => {
+      for (;;) {
+        const key = `k${n++}`
+        if ((await codeOf(store.write({ changes: [put(key)] }))) !== '') return
+        acknowledged.push(key)
+      }
+    })
+    await setTimeout(50)
+    await server.crash()
+    await Promise.all(writing)
+    t.equal(await codeOf(store.load('tokens', ['k0'])), 'ERR_STORE_UNAVAILABLE')
+    t.equal(await codeOf(store.write({ changes: [put('x')] })), 'ERR_STORE_UNAVAILABLE')
+    t.equal(await codeOf(store.generation()), 'ERR_STORE_UNAVAILABLE', 'caches are off')
+    t.equal(await codeOf(openPostgres({ url })), 'ERR_STORE_UNAVAILABLE')
+    await server.start()
+    await healed(() => store.load('tokens', ['k0']))
+    await healed(() => store.write({ changes: [put('x')], raise: true }))
+    t.ok(acknowledged.length > 0)
+    t.notOk((await store.load('tokens', acknowledged)).includes(undefined), `${acknowledged.length} acknowledged`)
+    const giveUpAt = performance.now() + 20_000
+    while (store.generation() instanceof Promise && performance.now() < giveUpAt) await setTimeout(10)
+    t.equal(store.generation(), 1, 'the feed is back')
+    await store.close()
+  })
+
+  t.test('a full disk: writes are refused, reads go on', async (t) => {
+    await empty()
+    const store = await openPostgres({ url })
+    await store.write({ changes: [put('k')] })
+    await sql(`create function refuse() returns trigger language plpgsql as
+      $$ begin raise exception 'could not extend file' using errcode = '53100'; end $$`)
+    await sql('create trigger refuse before insert on sluice.rows for each row execute function refuse()')
+    t.equal(await codeOf(store.write({ changes: [put('k2')] })), 'ERR_STORE_UNAVAILABLE')
+    t.same(await store.keys('tokens', { prefix: '', limit: 9 }), ['k'])
+    await sql('drop trigger refuse on sluice.rows')
+    t.equal(await store.write({ changes: [put('k2')] }), null)
+    await store.close()
+  })
+
+  t.test('the tables are made once, and not by an older Sluice', async (t) => {
+    await empty()
+    const stores = await Promise.all(Array.from({ length: 4 }, () => openPostgres({ url, connections: 3 })))
+    t.same(await sql('select version from sluice.migrations'), [[1]], 'by one of several processes')
+    await Promise.all(stores.map((store) => store.close()))
+    await sql('insert into sluice.migrations values (1000, now())')
+    t.equal(await codeOf(openPostgres({ url })), 'ERR_CONFIG')
+    await empty()
+    await sql(`create database latin encoding 'LATIN1' template template0`)
+    t.equal(await codeOf(openPostgres({ url: server.url('latin') })), 'ERR_CONFIG')
+    t.equal(await codeOf(openPostgres({ url: server.url('nowhere') })), 'ERR_STORE_UNAVAILABLE')
+  })
+
+  t.test('TLS: the server has to show a certificate that is trusted', async (t) => {
+    const trusted = join(t.testdir(), 'ca.pem')
+    const others = join(t.testdirName, 'others.pem')
+    writeFileSync(trusted, ca)
+    writeFileSync(others, (await newCertificates()).ca)
+    const tls = (file: string) => `${server.tcpUrl('postgres')}?sslmode=verify-full&sslrootcert=${file}`
+    const store = await openPostgres({ url: tls(trusted) })
+    await store.write({ changes: [put('k')] })
+    const ssl = await sql(`select distinct ssl from pg_stat_ssl join pg_stat_activity using (pid)
+      where application_name = 'sluice' and client_addr is not null`)
+    t.same(ssl, [[true]])
+    await store.close()
+    t.equal(await codeOf(openPostgres({ url: tls(others) })), 'ERR_STORE_UNAVAILABLE')
+    const wrong = server.tcpUrl('postgres').replace(/:[^:@]+@/, ':wrong@')
+    const error: unknown = await openPostgres({ url: wrong }).catch((thrown: unknown) => thrown)
+    t.match(error, { code: 'ERR_STORE_UNAVAILABLE', message: /^vault\.url: .*28P01/ })
+  })
+
+  t.test('tokens move from LMDB to PostgreSQL and back', async (t) => {
+    await empty()
+    const keys = { a: newMasterKey(), b: newMasterKey() }
+    const settings = (vault: object) => JSON.stringify({ listen: { http: { port: 0 } }, vault })
+    const folder = t.testdir({
+      'transfer.key': newMasterKey(),
+      'a.key': keys.a,
+      'b.key': keys.b,
+      'lmdb.yaml': settings({ path: 'first', masterKeyFile: 'a.key' }),
+      'postgres.yaml': settings({ store: 'postgres', url, masterKeyFile: 'b.key' }),
+      'back.yaml': settings({ path: 'second', masterKeyFile: 'a.key' })
+    })
+    const sluice = async (action: string, file: string, config: string) => {
+      const argv = ['tokens', action, file, '--key-file', 'transfer.key', '--config', config]
+      const result = await runCommand(argv, { cwd: folder })
+      t.match(result, { code: 0, stderr: '' })
+      return result.stdout
+    }
+    const at = (store: 'lmdb' | 'postgres', at: string, masterKey: string): VaultPlace => ({
+      store,
+      at,
+      masterKey,
+      directory: folder
+    })
+    const first = await openVaultAt(at('lmdb', join(folder, 'first'), keys.a))
+    const ids = Array.from({ length: 130 }, (_, n) => `token-${n}`)
+    const caller = await callerOf(first)
+    const token = (id: string) => ({
+      id,
+      type: 'token',
+      container: '/general/high/',
+      data: `"of ${id}"`,
+      expiresAt: null
+    })
+    await first.create(caller, ids.map(token), 'trace')
+    await first.close()
+    t.match(await sluice('export', 'one.file', 'lmdb.yaml'), /^130 tokens/)
+    t.match(await sluice('import', 'one.file', 'postgres.yaml'), /^130 tokens made, 0 were/)
+    t.match(await sluice('import', 'one.file', 'postgres.yaml'), /^0 tokens made, 130 were/, 'again: nothing')
+    t.match(await sluice('export', 'two.file', 'postgres.yaml'), /^130 tokens/)
+    t.match(await sluice('import', 'two.file', 'back.yaml'), /^130 tokens made/)
+    const places = [at('postgres', url, keys.b), at('lmdb', join(folder, 'second'), keys.a)]
+    for (const place of places) {
+      const vault = await openVaultAt(place)
+      const why = purpose()
+      const found = await vault.reveal(
+        await callerOf(vault),
+        ids.map((id) => subject(id)),
+        why,
+        1000
+      )
+      t.same(
+        found.map(({ data }) => data.exposeText()),
+        ids.map((id) => `"of ${id}"`),
+        place.store
+      )
+      await vault.close()
+    }
+  })
+
+  t.test('no connection is left over', async (t) => {
+    const giveUpAt = performance.now() + 20_000
+    let left: unknown
+    do {
+      await setTimeout(20)
+      left = (await sql(`select count(*)::int from pg_stat_activity where application_name = 'sluice'`))[0]?.[0]
+    } while (left !== 0 && performance.now() < giveUpAt)
+    t.equal(left, 0)
+  })
+}
+
+async function callerOf(vault: Vault): Promise<Caller> {
+  const { key } = await vault.createKey({ name: 'mover', permissions: ['*'], tenant: 'acme' })
+  return vault.authenticate(key, newKeyMemo())
 }
