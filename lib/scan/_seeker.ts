@@ -1,16 +1,14 @@
 /** Hot: per chunk. Bench: bench/micro/scan/scanner.ts. */
 import { NEVER } from './_candidate.ts'
-import { ANGLE, CURLY } from './delimiters.ts'
+import { find, Openers } from './_openers.ts'
+import { CSV_BARE, CSV_QUOTED, XML_DOUBLE, XML_SINGLE, XML_TAG, XML_TEXT } from './_states.ts'
 
 /**
- * The fast gear: goes to the next byte that could begin an opener while none is open. What was found once in a buffer
- * is remembered, so no byte of it is searched twice for the same thing.
+ * The fast gear: goes to the next byte that could begin an opener while none is open, and keeps the state of the context
+ * right on the way.
  */
 export class Seeker {
-  readonly #curly: boolean
-  readonly #angle: boolean
-  #nextCurly = UNKNOWN
-  #nextAngle = UNKNOWN
+  readonly #openers: Openers
   #nextBackslash = UNKNOWN
   #words: Int32Array | null = null
   /** Index of the first whole word. */
@@ -20,26 +18,26 @@ export class Seeker {
   inString = false
   /** `json`: the opening quote right before the byte that it stopped at. Set by the caller before. */
   quoteAt = NEVER
+  /** `xml` and `csv`: the state at the byte that it stopped at. */
+  state = 0
   #stopped = false
   #escapeEnd = 0
 
   constructor(delimiters: number) {
-    this.#curly = (delimiters & CURLY) !== 0
-    this.#angle = (delimiters & ANGLE) !== 0
+    this.#openers = new Openers(delimiters)
   }
 
   /** Forgets the last buffer. */
   begin(): void {
-    this.#nextCurly = UNKNOWN
-    this.#nextAngle = UNKNOWN
+    this.#openers.begin()
     this.#nextBackslash = UNKNOWN
     this.#words = null
   }
 
   /** In text without escapes. Returns `end` when there is nothing; a lone half of an opener at the very end counts. */
   text(buffer: Buffer, at: number, end: number): number {
-    const next = this.#opener(buffer, at, end)
-    return next === end && end > at && this.#isHalf(buffer[end - 1] as number) ? end - 1 : next
+    const next = this.#openers.next(buffer, at, end)
+    return next === end && end > at && this.#openers.isHalf(buffer[end - 1]) ? end - 1 : next
   }
 
   /**
@@ -47,7 +45,7 @@ export class Seeker {
    * @param last Nothing follows `end`: without an opener the state need not be known.
    */
   json(buffer: Buffer, at: number, end: number, last: boolean): number {
-    const until = this.#opener(buffer, at, end)
+    const until = this.#openers.next(buffer, at, end)
     if (last && until === end && this.#backslash(buffer, at, end) === end) return end
     this.#escapeEnd = at
     this.#stopped = false
@@ -62,7 +60,7 @@ export class Seeker {
         to = this.#walk(buffer, to, until < plain + STRETCH ? until : plain + STRETCH, end)
       }
     }
-    if (to > this.#escapeEnd && to > at && (to === end || this.#stopped) && this.#isHalf(buffer[to - 1] as number)) to--
+    if (to > this.#escapeEnd && to > at && (to === end || this.#stopped) && this.#openers.isHalf(buffer[to - 1])) to--
     if (to > at) {
       this.quoteAt = this.inString && to > this.#escapeEnd && buffer[to - 1] === QUOTE ? to - 1 : NEVER
     }
@@ -108,7 +106,9 @@ export class Seeker {
     if (buffer[at + 2] !== ZERO || buffer[at + 3] !== ZERO) return false
     const high = buffer[at + 4]
     const low = (buffer[at + 5] as number) | 0x20
-    return (high === 0x37 && low === 0x62 && this.#curly) || (high === 0x33 && low === 0x63 && this.#angle)
+    return (
+      (high === 0x37 && low === 0x62 && this.#openers.curly) || (high === 0x33 && low === 0x63 && this.#openers.angle)
+    )
   }
 
   /** Is the number of quotes odd? There is no backslash among the bytes. */
@@ -144,44 +144,114 @@ export class Seeker {
     return (count & 1) === 1
   }
 
-  /** The next opener in its plain spelling. */
-  #opener(buffer: Buffer, at: number, end: number): number {
-    if (this.#curly && this.#nextCurly < at) this.#nextCurly = find(buffer, CURLY_OPENER, at, end, 2)
-    if (this.#angle && this.#nextAngle < at) this.#nextAngle = find(buffer, ANGLE_OPENER, at, end, 2)
-    const curly = this.#curly ? this.#nextCurly : end
-    const angle = this.#angle ? this.#nextAngle : end
-    return curly < angle ? curly : angle
-  }
-
   #backslash(buffer: Buffer, at: number, end: number): number {
-    if (this.#nextBackslash < at) this.#nextBackslash = find(buffer, BACKSLASH, at, end, 1)
+    if (this.#nextBackslash < at) this.#nextBackslash = find(buffer, BACKSLASH, at, end)
     return this.#nextBackslash
   }
 
-  #isHalf(byte: number): boolean {
-    return byte === CURLY_BYTE ? this.#curly : byte === ANGLE_BYTE && this.#angle
+  /** In a form or URL. Stops also at an escape that may spell an opener or is cut. */
+  percent(buffer: Buffer, from: number, end: number): number {
+    const until = this.#openers.next(buffer, from, end)
+    let at = from
+    for (; at < until; at++) {
+      if (buffer[at] !== PERCENT) continue
+      const high = buffer[at + 1]
+      if (at + 2 >= end || high === 0x37 || high === 0x33) break
+    }
+    return this.#orHalf(buffer, from, at, end)
+  }
+
+  /** In CSV. Stops also at a quote that may be cut. */
+  csv(buffer: Buffer, from: number, end: number, state: number, previous: number): number {
+    const until = this.#openers.next(buffer, from, end)
+    let quoted = state === CSV_QUOTED
+    let at = from
+    for (; at < until; at++) {
+      if (buffer[at] !== QUOTE) continue
+      if (!quoted) {
+        quoted = beginsField(at > 0 ? (buffer[at - 1] as number) : previous)
+      } else if (at + 1 >= end) {
+        break
+      } else if (buffer[at + 1] === QUOTE) {
+        at++
+      } else {
+        quoted = false
+      }
+    }
+    this.state = quoted ? CSV_QUOTED : CSV_BARE
+    return this.#orHalf(buffer, from, at, end)
+  }
+
+  /**
+   * In XML, from character data, a tag or an attribute: over those. Stops also before other markup and at a reference
+   * that may spell an opener or is cut.
+   */
+  xml(buffer: Buffer, from: number, end: number, state: number): number {
+    const until = this.#openers.next(buffer, from, end)
+    let at = from
+    let now = state
+    while (at < until) {
+      const byte = buffer[at] as number
+      if (now === XML_TAG) {
+        if (byte === GREATER) now = XML_TEXT
+        else if (byte === QUOTE) now = XML_DOUBLE
+        else if (byte === APOSTROPHE) now = XML_SINGLE
+        else if (byte === LESS) break
+      } else if (byte === AMPERSAND) {
+        const next = buffer[at + 1]
+        if (at + 1 >= end || next === HASH || next === LOWER_L) break
+      } else if (now === XML_TEXT) {
+        if (byte === LESS) {
+          if (at + 1 >= end || !isTagStart(buffer[at + 1] as number)) break
+          now = XML_TAG
+          at++
+        }
+      } else if (byte === (now === XML_DOUBLE ? QUOTE : APOSTROPHE)) {
+        now = XML_TAG
+      }
+      at++
+    }
+    this.state = now
+    return this.#orHalf(buffer, from, at, end)
+  }
+
+  /** `at`, or the byte before when it may be the first half of an opener whose second is spelled otherwise or cut. */
+  #orHalf(buffer: Buffer, from: number, at: number, end: number): number {
+    return at > from && at <= end && this.#openers.isHalf(buffer[at - 1]) ? at - 1 : at
   }
 }
 
-/** NOTE: a held buffer is longer than what is in it: what lies beyond `end` is not there. */
-function find(buffer: Buffer, needle: Buffer | number, at: number, end: number, length: number): number {
-  const found = buffer.indexOf(needle, at)
-  return found < 0 || found + length > end ? end : found
+/** Does a quote after this byte begin a quoted field? */
+export function beginsField(previous: number): boolean {
+  return previous === COMMA || previous === SEMICOLON || previous === TAB || previous === LF || previous === CR
+}
+
+function isTagStart(byte: number): boolean {
+  return byte === SLASH || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a)
 }
 
 const UNKNOWN = -1
 /** From here on words are faster than bytes. */
-const WIDE = 160
+const WIDE = 64
 /** Bytes that are walked after a backslash before the next is looked for. */
 const STRETCH = 128
 
-const CURLY_OPENER = Buffer.from('{{')
-const ANGLE_OPENER = Buffer.from('<<')
 const QUOTES = 0x22222222
 const LOW_BITS = 0x7f7f7f7f
+const TAB = 0x09
+const LF = 0x0a
+const CR = 0x0d
 const QUOTE = 0x22
+const HASH = 0x23
+const PERCENT = 0x25
+const AMPERSAND = 0x26
+const APOSTROPHE = 0x27
+const COMMA = 0x2c
+const SLASH = 0x2f
 const ZERO = 0x30
-const ANGLE_BYTE = 0x3c
+const SEMICOLON = 0x3b
+const LESS = 0x3c
+const GREATER = 0x3e
 const BACKSLASH = 0x5c
+const LOWER_L = 0x6c
 const LOWER_U = 0x75
-const CURLY_BYTE = 0x7b

@@ -88,7 +88,7 @@ export abstract class Hold {
     const keep = this.run(chunk, length, false)
     if (keep < length) {
       const size = length - keep
-      this.#held = Buffer.allocUnsafe(size < SMALL ? 2 * SMALL : size + FIRST_BLOCK)
+      this.#held = Buffer.allocUnsafe(size + FIRST_BLOCK)
       chunk.copy(this.#held, 0, keep, length)
       this.#to = size
     }
@@ -125,6 +125,5 @@ export abstract class Hold {
 }
 
 const NOTHING = Buffer.alloc(0)
-const SMALL = 64
 const FIRST_BLOCK = 128
 const MAX_BLOCK = 1024

@@ -1,6 +1,6 @@
 /** Hot: per chunk. Bench: bench/micro/scan/scanner.ts. */
 import { Candidate, lower, NEVER } from './_candidate.ts'
-import { Seeker } from './_seeker.ts'
+import { beginsField, Seeker } from './_seeker.ts'
 import {
   CSV_BARE,
   CSV_QUOTED,
@@ -11,14 +11,18 @@ import {
   PLACES,
   type Stops,
   stopsFor,
+  XML_SINGLE,
+  XML_TAG,
   XML_TEXT
 } from './_states.ts'
 import {
   AS_IS,
+  CSV_QUOTES,
   type Escaping,
   INCOMPLETE,
   INTRODUCERS,
   JSON_ESCAPES,
+  REFERENCES,
   readUnit,
   UNIT_BYTES,
   unescape
@@ -141,10 +145,21 @@ export class Lane extends Hold {
         if (angle.active && angle.start + this.#limit < stop) stop = angle.start + this.#limit
         const table = open[this.#state] as Uint8Array
         while (at < stop && table[buffer[at] as number] === 0) at++
+        const closed = this.#closesPlainly(buffer, at, end)
+        if (closed > at) {
+          at = closed
+          continue
+        }
       } else {
         // An escape of which no expression wants the rest.
         if (at < this.#stepAt) at = this.#stepAt
-        if (at < end && curly.halfEnd !== at && angle.halfEnd !== at) at = this.#skip(buffer, at, end, final)
+        if (at < end && curly.halfEnd !== at && angle.halfEnd !== at) {
+          at = this.#skip(buffer, at, end, final)
+          if (this.#opensPlainly(buffer, at, end)) {
+            at += 2
+            continue
+          }
+        }
       }
       if (at >= stop) {
         if (this.#expire(at)) continue
@@ -168,21 +183,69 @@ export class Lane extends Hold {
 
   /** The fast gear. */
   #skip(buffer: Buffer, from: number, end: number, final: boolean): number {
+    const seeker = this.#seeker
     const state = this.#state
-    if (this.#escaping === AS_IS) return this.#seeker.text(buffer, from, end)
-    if (this.#escaping === JSON_ESCAPES) {
-      const seeker = this.#seeker
-      seeker.inString = state === JSON_IN
-      seeker.quoteAt = this.#quoteAt
-      const at = seeker.json(buffer, from, end, final)
-      this.#state = seeker.inString ? JSON_IN : JSON_OUT
-      this.#quoteAt = seeker.quoteAt
-      return at
+    switch (this.#escaping) {
+      case AS_IS:
+        return seeker.text(buffer, from, end)
+      case JSON_ESCAPES: {
+        seeker.inString = state === JSON_IN
+        seeker.quoteAt = this.#quoteAt
+        const at = seeker.json(buffer, from, end, final)
+        this.#state = seeker.inString ? JSON_IN : JSON_OUT
+        this.#quoteAt = seeker.quoteAt
+        return at
+      }
+      case REFERENCES:
+        if (state === XML_TEXT || (state >= XML_TAG && state <= XML_SINGLE)) {
+          const at = seeker.xml(buffer, from, end, state)
+          this.#state = seeker.state
+          return at
+        }
+        break
+      case CSV_QUOTES: {
+        const at = seeker.csv(buffer, from, end, state, this.#previous)
+        this.#state = seeker.state
+        return at
+      }
+      default:
+        return seeker.percent(buffer, from, end)
     }
     const table = this.#stops.closed[state] as Uint8Array
     let at = from
     while (at < end && table[buffer[at] as number] === 0) at++
     return at
+  }
+
+  /** The usual opener: two plain characters at once, where markup does not matter. */
+  #opensPlainly(buffer: Buffer, at: number, end: number): boolean {
+    const state = this.#state
+    if (at + 1 >= end || state >= XML_TEXT) return false
+    const byte = buffer[at]
+    if (byte !== buffer[at + 1]) return false
+    let candidate: Candidate
+    if (byte === CURLY_OPENER && this.#hasCurly) candidate = this.#curly
+    else if (byte === ANGLE_OPENER && this.#hasAngle) candidate = this.#angle
+    else return false
+    candidate.open(at, at + 2, state, 0, state === JSON_IN && this.#quoteAt === at - 1)
+    candidate.halfFrom = at + 1
+    candidate.halfEnd = at + 2
+    candidate.halfState = state
+    this.#stepAt = at + 2
+    return true
+  }
+
+  /** The usual closer, likewise. Returns the index behind it, or -1. */
+  #closesPlainly(buffer: Buffer, at: number, end: number): number {
+    if (at + 1 >= end || buffer[at] !== buffer[at + 1] || this.#state >= XML_TEXT) return -1
+    const candidate = this.#curly.active ? this.#curly : this.#angle
+    const other = this.#curly.active ? this.#angle : this.#curly
+    if (other.active || buffer[at] !== candidate.closer || candidate.quote !== 0) return -1
+    if (at < candidate.next || candidate.closerEnd === at) return -1
+    candidate.closerFrom = at
+    candidate.closerEnd = at + 2
+    this.#close(buffer, candidate, other)
+    return at + 2
   }
 
   /** Looks at one byte that may matter. Returns the next index, or INCOMPLETE when more bytes must come first. */
@@ -444,10 +507,6 @@ function isJsonSpace(byte: number): boolean {
   return byte === SPACE || byte === TAB || byte === LF || byte === CR
 }
 
-function beginsField(previous: number): boolean {
-  return previous === COMMA || previous === SEMICOLON || previous === TAB || previous === LF || previous === CR
-}
-
 /** White space that may stand between a string and the colon that makes it a key. */
 const LOOK_AHEAD = 256
 
@@ -464,9 +523,7 @@ const SPACE = 0x20
 const QUOTE = 0x22
 const APOSTROPHE = 0x27
 const PLUS = 0x2b
-const COMMA = 0x2c
 const COLON = 0x3a
-const SEMICOLON = 0x3b
 const ANGLE_OPENER = 0x3c
 const LETTER = 0x78
 const BRACKET = 0x5b
