@@ -42,3 +42,11 @@ export function code(call: () => unknown): string {
   }
   return 'none'
 }
+
+/** Milliseconds of processor time that a call takes: on a busy machine the clock on the wall says nothing. */
+export function cpuMs(call: () => unknown): number {
+  const before = process.cpuUsage()
+  call()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}

@@ -4,7 +4,7 @@ import { readStructure } from '../../lib/expr/structure.ts'
 import { checkStructure, compileTemplate, evaluateStructure } from '../../lib/expr/template.ts'
 import { type Json, parseJson } from '../../lib/json.ts'
 import { Secret } from '../../lib/secret.ts'
-import { code } from './_eval.ts'
+import { code, cpuMs } from './_eval.ts'
 
 const render = (source: string, variables: Record<string, Json>): Json => compileTemplate(source).render(variables)
 
@@ -153,13 +153,12 @@ t.test('hostile templates end within their limits', async (t) => {
     '{% assign a = list %}{% for i in (1..12) %}{% assign a = a | concat: a %}{% endfor %}{{ a }}',
     '{% for i in (1..9999) %}{{ data | replace: "", data }}{% endfor %}'
   ]) {
-    const start = process.hrtime.bigint()
-    t.equal(
-      code(() => render(source, { data: 'x'.repeat(5000), list: ['y'.repeat(5000)] })),
-      'ERR_EXPR_VALUE',
-      source
-    )
-    t.ok(Number(process.hrtime.bigint() - start) < 3e9)
+    let ended = ''
+    const ms = cpuMs(() => {
+      ended = code(() => render(source, { data: 'x'.repeat(5000), list: ['y'.repeat(5000)] }))
+    })
+    t.equal(ended, 'ERR_EXPR_VALUE', source)
+    t.ok(ms < 2000, `${ms} ms`)
   }
 })
 
