@@ -1,6 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Server } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Config } from './config/schema.ts'
@@ -16,6 +15,7 @@ import { asSluiceError, SluiceError } from './errors.ts'
 import type { Client } from './listen/client.ts'
 import { equalsIgnoringCase, onlyField } from './listen/head.ts'
 import { type EngineHandler, nodeEngine } from './listen/node-engine.ts'
+import { rawEngine } from './listen/raw-engine.ts'
 import { Router } from './listen/router.ts'
 import { ApiExchange, type ApiPorts, type ApiResult } from './listen/serve-api.ts'
 import type { Log } from './observe/log.ts'
@@ -29,6 +29,9 @@ import { Execution, type ExecutionParts } from './proxy/execute.ts'
 import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
 import type { Caller } from './vault/access.ts'
 import type { Vault } from './vault/vault.ts'
+
+/** A listening server of either engine. */
+type Engine = ReturnType<typeof nodeEngine> | ReturnType<typeof rawEngine>
 
 /** A running Sluice. */
 export interface App {
@@ -79,7 +82,7 @@ class RunningApp implements App, EngineHandler {
   #buffers: BufferBudget
   #proxy: ProxyPorts
   #api: ApiPorts
-  #servers: Server[] = []
+  #servers: Engine[] = []
   #closeAdmin: (() => Promise<void>) | null = null
   #ready = false
 
@@ -100,8 +103,8 @@ class RunningApp implements App, EngineHandler {
 
   async listen(): Promise<void> {
     const { http, https } = this.#config.listen
-    if (http !== null) this.http = await this.#open(nodeEngine(this.#engineOptions(null), this), http)
-    if (https !== null) this.https = await this.#open(nodeEngine(this.#engineOptions(readTls(https.tls)), this), https)
+    if (http !== null) this.http = await this.#open(this.#engine(null), http)
+    if (https !== null) this.https = await this.#open(this.#engine(readTls(https.tls)), https)
     if (this.#options.withAdmin !== false) {
       const admin = await startAdmin({
         ...this.#config.admin,
@@ -267,12 +270,13 @@ class RunningApp implements App, EngineHandler {
 
   // Sockets.
 
-  #engineOptions(tls: { cert: string; key: string } | null) {
-    const { headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs } = this.#config.listen
-    return { tls, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs }
+  #engine(tls: { readonly cert: string; readonly key: string } | null): Engine {
+    const { engine, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs } = this.#config.listen
+    const options = { tls, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs }
+    return engine === 'raw' ? rawEngine(options, this) : nodeEngine(options, this)
   }
 
-  async #open(server: Server, at: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
+  async #open(server: Engine, at: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
     await new Promise<void>((resolve, reject) => {
       server.once('error', (fault: NodeJS.ErrnoException) => {
         reject(

@@ -55,7 +55,10 @@ const listen = z.strictObject({
     'HTTPS listener: TLS 1.2 and 1.3, HTTP/1.1'
   ),
   allowPlainHttp: note(z.boolean().default(false), 'Lets the plain HTTP listener bind to an address beyond loopback'),
-  engine: note(z.enum(['node']).default('node'), 'What parses requests: `node` is node:https'),
+  engine: note(
+    z.enum(['raw', 'node']).default('raw'),
+    'What parses requests: `raw` is our own parser on node:net and node:tls, `node` is node:http with llhttp'
+  ),
   headerBytes: note(whole(1024, 1_048_576).default(65_536), 'Largest request line and header section; beyond: 431'),
   headersTimeoutMs: note(ms(10_000, 0), 'Time for a whole header section; beyond: 408', { zero: 'no limit' }),
   bodyIdleTimeoutMs: note(ms(30_000, 0), 'Longest silence of a client inside a body; beyond: cut', {

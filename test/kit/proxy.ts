@@ -51,6 +51,7 @@ export async function newProxy(settings: Record<string, object> = {}): Promise<T
       listen: {
         http: { host: '127.0.0.1', port: 0 },
         https: { host: '127.0.0.1', port: 0, tls: { cert, key } },
+        engine: process.env['SLUICE_TEST_ENGINE'] ?? 'raw',
         ...settings.listen
       },
       admin: { port: 0, ...settings.admin },
