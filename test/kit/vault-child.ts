@@ -1,5 +1,5 @@
 /** A vault in a process of its own, which a test asks things of, or kills. */
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { asSluiceError } from '../../lib/errors.ts'
@@ -32,6 +32,7 @@ export class VaultChild {
   readonly #child: ChildProcess
   #answers: ((answer: string) => void)[] = []
   readonly #exited: Promise<void>
+  readonly pid: number
   #heard: () => void = () => {}
   /** Ids of the tokens whose creation it has told of. */
   readonly created: string[] = []
@@ -39,12 +40,20 @@ export class VaultChild {
   /** The code of the error that ended its creating. */
   failed: string | null = null
 
-  constructor(place: VaultPlace) {
-    this.#child = fork(fileURLToPath(import.meta.url), [CHILD, JSON.stringify(place)], { execArgv: [] })
+  /** `fileBytes`: no file that it writes may grow beyond this, as if the disk were full. */
+  constructor(place: VaultPlace, fileBytes?: number) {
+    const argv = [fileURLToPath(import.meta.url), CHILD, JSON.stringify(place)]
+    const limit = fileBytes === undefined ? '' : `ulimit -S -f ${Math.ceil(fileBytes / 512)}; `
+    this.#child = spawn('/bin/sh', ['-c', `${limit}exec "$@"`, 'sh', process.execPath, ...argv], {
+      stdio: ['ignore', 'inherit', 'ignore', 'ipc']
+    })
+    this.pid = this.#child.pid ?? 0
     this.#child.on('message', ({ answer }: Answer) => {
-      if (this.#creating && answer.startsWith(MADE)) this.created.push(answer.slice(MADE.length))
-      else if (this.#creating) this.failed = answer
-      else this.#answers.shift()?.(answer)
+      if (answer.startsWith(MADE)) this.created.push(answer.slice(MADE.length))
+      else if (this.#creating) {
+        this.#creating = false
+        this.failed = answer
+      } else this.#answers.shift()?.(answer)
       this.#heard()
     })
     this.#exited = new Promise((resolve) => {
@@ -62,9 +71,10 @@ export class VaultChild {
     return this.#ask({ ask: 'reveal', key, id })
   }
 
-  /** From now on it makes tokens `name-0`, `name-1` …, each with `dataOf` its id, until it is killed. */
+  /** From now on it makes tokens `name-0`, `name-1` …, each with `dataOf` its id, until one fails or it is killed. */
   create(key: string, name: string, atOnce: number): void {
     this.#creating = true
+    this.failed = null
     this.#send({ ask: 'create', key, name, atOnce })
   }
 

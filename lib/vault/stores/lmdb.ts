@@ -34,7 +34,13 @@ class LmdbStore implements Store {
   #closed = false
 
   constructor(path: string) {
-    this.#root = open<Buffer, string>({ path: join(path, 'vault.mdb'), maxDbs: 32, encoding: 'binary' })
+    this.#root = open<Buffer, string>({
+      path: join(path, 'vault.mdb'),
+      maxDbs: 32,
+      encoding: 'binary',
+      // NOTE: with its own batching lmdb drops a promise, whose rejection on a full disk would end the process.
+      eventTurnBatching: false
+    })
     const tables: Partial<Record<Table, Database<Buffer, string>>> = {}
     for (const name of TABLES) tables[name] = this.#root.openDB<Buffer, string>({ name, encoding: 'binary' })
     this.#tables = tables as Record<Table, Database<Buffer, string>>
@@ -84,6 +90,9 @@ class LmdbStore implements Store {
         waiting.resolve(refusals[index] as Refusal)
       })
     } catch (cause) {
+      // What lmdb says beside it is a promise that is rejected, too.
+      const { commitError } = cause as { commitError?: Promise<unknown> }
+      commitError?.catch(() => {})
       const error = unavailable(cause)
       for (const waiting of group) waiting.reject(error)
     }

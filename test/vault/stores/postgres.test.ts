@@ -4,7 +4,6 @@ import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import type { Caller } from '../../../lib/vault/access.ts'
 import { newMasterKey } from '../../../lib/vault/master-key.ts'
-import type { Store } from '../../../lib/vault/store.ts'
 import { openPostgres } from '../../../lib/vault/stores/postgres.ts'
 import { newKeyMemo, type Vault } from '../../../lib/vault/vault.ts'
 import { certificates, newCertificates } from '../../kit/certificates.ts'
@@ -60,7 +59,7 @@ async function withServer(): Promise<void> {
     const store = await openPostgres({ url, connections: 3 })
     const keys = Array.from({ length: 3000 }, (_, n) => `k${n}`)
     t.equal(await store.write({ changes: keys.map((key) => put(key)) }), null)
-    const rows = await Promise.all([...keys, 'k0', 'no', 'k\0'].map((key) => store.load('tokens', [key])))
+    const rows = await Promise.all([...keys, 'k0', 'no', 'k\0'].map(async (key) => store.load('tokens', [key])))
     t.same(
       rows.map(([row]) => row?.toString()),
       [...keys, 'k0', undefined, undefined]
@@ -75,7 +74,7 @@ async function withServer(): Promise<void> {
   t.test('writes keep their order, whatever they touch', async (t) => {
     await empty()
     const stores = await Promise.all([openPostgres({ url }), openPostgres({ url })])
-    const [one, two] = stores as [Store, Store]
+    const [one, two] = stores
     const writes = [
       one.write({ changes: [put('a', '1')] }),
       one.write({ changes: [put('a', '2'), put('a', '3')] }),
