@@ -10,7 +10,7 @@ import type { Peer, PeerKey } from './peer.ts'
 /** What all pools of an egress share. */
 export interface PoolSetting {
   readonly clock: CoarseClock
-  readonly connector: Connector
+  readonly connector: Pick<Connector, 'open'>
   readonly maxConnections: number
   readonly maxWaiting: number
   readonly idleTimeoutMs: number

@@ -251,33 +251,43 @@ export class ResponseParser {
         if (this.#left === 0) this.#state = CHUNK_DATA_CR
         this.#sink.body(chunk, at, stop)
         at = stop
-        continue
-      }
-      if (state === TRAILER) {
+      } else if (state === CHUNK_SIZE) {
+        at = this.#readChunkSize(chunk, at, end)
+      } else if (state === TRAILER) {
         this.#readTrailer(chunk, at, end)
         return
+      } else if (state === FAULT) {
+        return
+      } else {
+        if (state >= EXTENSION_BEGIN) this.#readExtension(state, chunk[at] as number)
+        else this.#readChunkLine(state, chunk[at] as number)
+        at++
       }
-      if (state === FAULT) return
-      if (state >= EXTENSION_BEGIN) this.#readExtension(state, chunk[at] as number)
-      else this.#readChunkFrame(state, chunk[at] as number)
-      at++
     }
   }
 
-  /** One byte between the data of two chunks. */
-  #readChunkFrame(state: number, byte: number): void {
+  /** Digits of a chunk's size and the byte behind them. Returns the place behind what it read. */
+  #readChunkSize(chunk: Buffer, start: number, end: number): number {
+    let at = start
+    for (; at < end; at++) {
+      const byte = chunk[at] as number
+      const digit = HEX[byte] as number
+      if (digit < 16) {
+        this.#left = this.#left * 16 + digit
+        if (++this.#digits <= 16 && this.#left <= Number.MAX_SAFE_INTEGER) continue
+        this.#refuse('chunk size too large')
+      } else if (this.#digits === 0) this.#refuse('malformed chunk size')
+      else if (byte === CR) this.#state = CHUNK_SIZE_LF
+      else if (byte === SEMICOLON) this.#state = EXTENSION_BEGIN
+      else this.#refuse('malformed chunk size')
+      return at + 1
+    }
+    return at
+  }
+
+  /** One byte of the ends of lines around the data of a chunk. */
+  #readChunkLine(state: number, byte: number): void {
     switch (state) {
-      case CHUNK_SIZE: {
-        const digit = HEX[byte] as number
-        if (digit < 16) {
-          this.#left = this.#left * 16 + digit
-          if (++this.#digits > 16 || this.#left > Number.MAX_SAFE_INTEGER) this.#refuse('chunk size too large')
-        } else if (this.#digits === 0) this.#refuse('malformed chunk size')
-        else if (byte === CR) this.#state = CHUNK_SIZE_LF
-        else if (byte === SEMICOLON) this.#state = EXTENSION_BEGIN
-        else this.#refuse('malformed chunk size')
-        return
-      }
       case CHUNK_SIZE_LF:
         if (byte !== LF) this.#refuse('bare CR')
         else this.#state = this.#left === 0 ? TRAILER : CHUNK_DATA
@@ -439,16 +449,16 @@ export class ResponseParser {
           this.#heedConnection(name, value)
           break
         case 14:
-          if (name.toLowerCase() === 'content-length') this.#heedLength(value, text, mark)
+          if (isNamed(name, 'content-length')) this.#heedLength(value, text, mark)
           break
         case 15:
-          if (name.toLowerCase() === 'persistent-auth') this.#connectionBound = true
+          if (isNamed(name, 'persistent-auth')) this.#connectionBound = true
           break
         case 16:
-          if (name.toLowerCase() === 'www-authenticate' && bindsConnection(value)) this.#connectionBound = true
+          if (isNamed(name, 'www-authenticate') && bindsConnection(value)) this.#connectionBound = true
           break
         case 17:
-          if (name.toLowerCase() === 'transfer-encoding') this.#heedCoding(value, text, mark)
+          if (isNamed(name, 'transfer-encoding')) this.#heedCoding(value, text, mark)
           break
         default:
       }
@@ -461,18 +471,18 @@ export class ResponseParser {
     const raw: string[] = []
     for (let mark = 0; mark < fieldCount * 4; mark += 4) {
       const name = text.slice(marks[mark], marks[mark + 1])
-      const lower = name.toLowerCase()
-      if (lower === 'content-length' || lower === 'transfer-encoding') this.#refuse('framing in a trailer')
+      if (isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding')) this.#refuse('framing in a trailer')
       raw.push(name, text.slice(marks[mark + 2], marks[mark + 3]))
     }
     return raw
   }
 
   #heedConnection(name: string, value: string): void {
-    const lower = name.toLowerCase()
-    if (lower === 'connection') {
+    if (isNamed(name, 'connection')) {
+      // The common value first: the rest splits a list.
+      if (value === 'keep-alive') return
       for (const option of value.toLowerCase().split(',')) if (option.trim() === 'close') this.#close = true
-    } else if (lower === 'keep-alive') {
+    } else if (isNamed(name, 'keep-alive')) {
       this.keepAliveMs = keepAliveMs(value)
     }
   }
@@ -577,6 +587,13 @@ export class ResponseParser {
     this.reusable = false
     return false
   }
+}
+
+/** Compares a field's name, which holds token characters only, with one in lower case. */
+function isNamed(name: string, lower: string): boolean {
+  if (name.length !== lower.length) return false
+  for (let at = 0; at < name.length; at++) if ((name.charCodeAt(at) | 0x20) !== lower.charCodeAt(at)) return false
+  return true
 }
 
 function isDigit(byte: number | undefined): boolean {
