@@ -192,10 +192,28 @@ export class Connection implements Carrier, ResponseSink {
     if (socket === null) return false
     if (typeof bytes === 'string') socket.write(bytes, 'latin1')
     else socket.write(bytes)
-    if (socket.writableLength < BACKLOG_BYTES) return true
+    return this.#takesMore(socket)
+  }
+
+  sendChunk(bytes: Uint8Array): boolean {
+    const socket = this.#socket
+    if (socket === null) return false
+    // NOTE: corked, so that TLS joins the parts in native memory: cheaper than a copy made here, which the collector
+    // would have to free.
+    socket.cork()
+    socket.write(`${bytes.length.toString(16)}\r\n`, 'latin1')
+    socket.write(bytes)
+    socket.write('\r\n', 'latin1')
+    socket.uncork()
+    return this.#takesMore(socket)
+  }
+
+  #takesMore(socket: TLSSocket): boolean {
     const exchange = this.#exchange
-    if (exchange !== null) this.sendDeadline = this.#clock.after(exchange.message.deadlines.bodyIdleTimeoutMs)
-    return false
+    if (socket.writableNeedDrain && exchange !== null) {
+      this.sendDeadline = this.#clock.after(exchange.message.deadlines.bodyIdleTimeoutMs)
+    }
+    return socket.writableLength < BACKLOG_BYTES
   }
 
   requestSent(): void {

@@ -58,6 +58,8 @@ export interface ResponseHandler {
 export interface Carrier {
   /** Hands bytes to the socket. False: wait for `continueSending`. */
   send(bytes: Uint8Array | string): boolean
+  /** As `send`, with the framing of a chunk around the bytes. */
+  sendChunk(bytes: Uint8Array): boolean
   /** The request's last byte was handed over. */
   requestSent(): void
   setReading(on: boolean): void
@@ -87,8 +89,8 @@ export class Exchange {
   #carrier: Carrier | null = null
   readonly #waiting: Waiting
   #paused = false
-  /** Chunks written before there was a connection. */
-  #early: Uint8Array[] | null = null
+  /** Pieces written before there was a connection. */
+  readonly #early: Uint8Array[] = []
   #earlyTrailers: readonly string[] | null = null
   /** The piece of `message.body` to send next, and where in it. */
   #piece = 0
@@ -127,12 +129,12 @@ export class Exchange {
         unreachable('more bytes than the announced length')
       }
     }
-    if (this.#carrier === null) {
-      this.#early ??= []
+    const carrier = this.#carrier
+    if (carrier === null) {
       this.#early.push(chunk)
       return false
     }
-    return this.#carrier.send(this.message.streaming === 'chunked' ? chunkOf(chunk) : chunk)
+    return this.message.streaming === 'chunked' ? carrier.sendChunk(chunk) : carrier.send(chunk)
   }
 
   /** Ends a streamed body. With a length of which bytes are missing the exchange is cut: it is never padded. */
@@ -146,8 +148,7 @@ export class Exchange {
       this.#earlyTrailers = rawTrailers
       return
     }
-    if (this.message.streaming === 'chunked') this.#carrier.send(lastChunk(rawTrailers))
-    this.#requestSent(this.#carrier)
+    this.#endStream(this.#carrier, rawTrailers)
   }
 
   /** Stops reading the response; up to 64 KiB that were read already still come. */
@@ -202,7 +203,7 @@ export class Exchange {
   finish(): void {
     this.#stage = DONE
     this.#carrier = null
-    this.#early = null
+    this.#early.length = 0
   }
 
   #sendWhole(carrier: Carrier): void {
@@ -240,18 +241,17 @@ export class Exchange {
   }
 
   #beginStream(carrier: Carrier): void {
-    const chunked = this.message.streaming === 'chunked'
-    carrier.send(this.message.head + framing(this.message, this.message.length ?? -1))
-    const early = this.#early
-    this.#early = null
-    let more = true
-    if (early !== null) for (const chunk of early) more = carrier.send(chunked ? chunkOf(chunk) : chunk)
-    if (this.#earlyTrailers !== null) {
-      if (chunked) carrier.send(lastChunk(this.#earlyTrailers))
-      this.#requestSent(carrier)
-    } else if (early !== null && more && this.#carrier === carrier) {
-      this.handler.drained()
-    }
+    let more = carrier.send(this.message.head + framing(this.message, this.message.length ?? -1))
+    const early = this.#early.splice(0)
+    for (const chunk of early)
+      more = this.message.streaming === 'chunked' ? carrier.sendChunk(chunk) : carrier.send(chunk)
+    if (this.#earlyTrailers !== null) this.#endStream(carrier, this.#earlyTrailers)
+    else if (early.length > 0 && more && this.#carrier === carrier) this.handler.drained()
+  }
+
+  #endStream(carrier: Carrier, rawTrailers: readonly string[]): void {
+    if (this.message.streaming === 'chunked') carrier.send(lastChunk(rawTrailers))
+    this.#requestSent(carrier)
   }
 
   #requestSent(carrier: Carrier): void {
@@ -289,19 +289,6 @@ function oneBuffer(head: string, body: readonly Uint8Array[], length: number): B
   return bytes
 }
 
-function chunkOf(chunk: Uint8Array): Buffer {
-  const size = chunk.length.toString(16)
-  const bytes = Buffer.allocUnsafe(size.length + chunk.length + 4)
-  let at = bytes.write(size, 0, 'latin1')
-  bytes[at++] = CR
-  bytes[at++] = LF
-  bytes.set(chunk, at)
-  at += chunk.length
-  bytes[at++] = CR
-  bytes[at] = LF
-  return bytes
-}
-
 function lastChunk(rawTrailers: readonly string[]): string {
   let text = '0\r\n'
   for (let i = 0; i + 1 < rawTrailers.length; i += 2) text += `${rawTrailers[i]}: ${rawTrailers[i + 1]}\r\n`
@@ -312,9 +299,6 @@ const WAITING = 0
 const SENDING = 1
 const SENT = 2
 const DONE = 3
-
-const CR = 0x0d
-const LF = 0x0a
 
 /** A body up to this goes out in one write with its head; a larger one in writes of this size. */
 const ONE_WRITE_BYTES = 65536
