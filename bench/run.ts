@@ -40,7 +40,10 @@ for (const [at, program] of programs.entries()) {
 const ratios = rows.flatMap((row) =>
   (row.ratios ?? []).map((ratio) => [row.bench, row.case, row.subject, ratioText(ratio)])
 )
-if (ratios.length > 0) process.stdout.write(`\nratios (less is better)\n${table(ratios, 4)}\n`)
+if (ratios.length > 0)
+  process.stdout.write(
+    `\nratios (less is better${quick ? '; a quick run is too short for them to mean anything' : ''})\n${table(ratios, 4)}\n`
+  )
 if (!quick && failed.length === 0) keep()
 if (failed.length > 0) fail(`failed: ${failed.join(', ')}`)
 
