@@ -2,11 +2,12 @@
 import { SluiceError } from '../errors.ts'
 import { lower } from './_candidate.ts'
 import { FIRST_STATES, PART_HEADER, TEXT } from './_states.ts'
-import { type Context, SETTLE_BYTES, settleContext } from './context.ts'
+import type { Context } from './context.ts'
 import { ANGLE, CURLY } from './delimiters.ts'
 import { Hold } from './hold.ts'
 import { Lane } from './lane.ts'
 import type { ScanSink } from './spot.ts'
+import { type MakeReader, Pass, type Reader, Unsettled } from './unsettled.ts'
 
 export interface MultipartOptions {
   readonly boundary: string
@@ -29,16 +30,16 @@ export interface MultipartOptions {
 export class Multipart extends Hold {
   readonly #options: MultipartOptions
   readonly #boundaries: readonly string[]
+  readonly #make: MakeReader
   /** `--boundary` */
   readonly #needle: Buffer
   #state = PART
-  /** What reads the part; null while its type is not settled, and for a part that is passed. */
-  #lane: Lane | Multipart | null
-  #settled = true
+  /** What reads the part; null before its first byte. */
+  #reader: Reader | null
   #contentType: string | undefined
   #literals = 0
 
-  /** Bytes before it are with the lane or the sink. */
+  /** Bytes before it are with the reader or the sink. */
   #from = 0
   /** Nothing that is looked for begins before it. */
   #at = 0
@@ -58,20 +59,21 @@ export class Multipart extends Hold {
       throw new SluiceError('ERR_CONTENT_TYPE', `Multipart bodies are nested more than ${MOST_NESTED} deep`)
     }
     this.#needle = Buffer.from(`--${options.boundary}`, 'latin1')
-    this.#lane = this.#newLane(TEXT, options.base)
+    this.#make = (context, base) => this.#readerFor(context, base)
+    this.#reader = this.#newLane(TEXT, options.base)
   }
 
   get literalOpeners(): number {
-    return this.#literals + (this.#lane?.literalOpeners ?? 0)
+    return this.#literals + (this.#reader?.literalOpeners ?? 0)
   }
 
   override get heldBytes(): number {
-    return super.heldBytes + (this.#lane?.heldBytes ?? 0)
+    return super.heldBytes + (this.#reader?.heldBytes ?? 0)
   }
 
   override end(last?: Buffer): void {
     super.end(last)
-    this.#endLane()
+    this.#endReader()
   }
 
   protected override rebase(delta: number): void {
@@ -123,7 +125,6 @@ export class Multipart extends Hold {
     this.#contentType = this.#readContentType(buffer.toString('latin1', this.#from, end))
     this.#scanHead(buffer, end)
     this.#begin(PART)
-    this.#settled = false
   }
 
   #scanHead(buffer: Buffer, end: number): void {
@@ -145,33 +146,18 @@ export class Multipart extends Hold {
       return false
     }
     const found = this.#find(buffer, end, final)
-    const dataEnd = found ? this.#dataEnd : this.#at
-    if (!this.#settled && !this.#settle(buffer, dataEnd, found || final)) return false
-    this.#give(buffer, dataEnd)
+    this.#give(buffer, found ? this.#dataEnd : this.#at)
     if (!found) return false
-    this.#endLane()
+    this.#endReader()
     this.#pass(buffer, this.#next)
     this.#begin(this.#isLast ? EPILOGUE : HEAD)
     return true
   }
 
-  /** Decides how the part is read. False when more of it must come first. */
-  #settle(buffer: Buffer, dataEnd: number, whole: boolean): boolean {
-    const length = dataEnd - this.#from
-    if (length < SETTLE_BYTES && !whole) return false
-    this.#settled = true
-    if (length === 0) return true
-    const first = buffer.subarray(this.#from, Math.min(dataEnd, this.#from + SETTLE_BYTES))
-    const context = settleContext(this.#contentType, first, whole && length < SETTLE_BYTES ? first : null)
-    this.#lane = this.#laneFor(context ?? (this.#options.scanBinary ? TEXT_CONTEXT : null))
-    return true
-  }
-
-  #laneFor(context: Context | null): Lane | Multipart | null {
-    if (context === null) return null
-    const base = this.base + this.#from
-    if (context.kind !== 'multipart') return this.#newLane(FIRST_STATES[context.kind], base, context.ascii)
+  #readerFor(context: Context | null, base: number): Reader {
     const { delimiters, expressionBytes, scanBinary, sink } = this.#options
+    if (context === null) return scanBinary ? this.#newLane(TEXT, base) : new Pass(sink)
+    if (context.kind !== 'multipart') return this.#newLane(FIRST_STATES[context.kind], base, context.ascii)
     const boundary = context.boundary ?? ''
     const boundaries = this.#boundaries
     return new Multipart({ boundary, delimiters, expressionBytes, scanBinary, sink, base, boundaries })
@@ -183,17 +169,14 @@ export class Multipart extends Hold {
     return new Lane({ state, delimiters, expressionBytes, sink, base, ascii, boundaries })
   }
 
-  /** Gives the part's bytes up to `end` to its lane. */
+  /** Gives the part's bytes up to `end` to its reader. */
   #give(buffer: Buffer, end: number): void {
     if (end <= this.#from) return
-    if (this.#lane === null) {
-      this.#pass(buffer, end)
-      return
-    }
+    this.#reader ??= new Unsettled(this.#contentType, this.base + this.#from, this.#make)
     const from = this.#from
     this.#from = end
     this.#at = Math.max(this.#at, end)
-    this.#lane.write(buffer.subarray(from, end))
+    this.#reader.write(buffer.subarray(from, end))
   }
 
   /** Bytes up to `end` go on as they are. */
@@ -207,14 +190,14 @@ export class Multipart extends Hold {
     this.#state = state
     this.#at = this.#from
     this.#partAt = this.#from
-    if (state === EPILOGUE) this.#lane = this.#newLane(TEXT, this.base + this.#from)
+    if (state === EPILOGUE) this.#reader = this.#newLane(TEXT, this.base + this.#from)
   }
 
-  #endLane(): void {
-    if (this.#lane === null) return
-    this.#lane.end()
-    this.#literals += this.#lane.literalOpeners
-    this.#lane = null
+  #endReader(): void {
+    if (this.#reader === null) return
+    this.#reader.end()
+    this.#literals += this.#reader.literalOpeners
+    this.#reader = null
   }
 
   /** Looks for the next boundary. When there is none, `#at` is the first byte that may yet belong to one. */
@@ -329,7 +312,6 @@ const HEAD_BYTES = 8192
 const PADDING = 64
 /** Each byte is seen once per level. */
 const MOST_NESTED = 4
-const TEXT_CONTEXT: Context = { kind: 'text' }
 
 const TAB = 0x09
 const LF = 0x0a

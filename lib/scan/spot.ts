@@ -11,9 +11,7 @@ export class Spot {
   readonly angle: boolean
   /** The body or part is declared in a charset other than UTF-8: a value that is not ASCII cannot be written. */
   readonly ascii: boolean
-  /** Boundary of the innermost multipart body around it: no value may hold it. */
-  readonly boundary?: string
-  /** The boundaries of every multipart body around it, outermost first; one alone is `boundary` again. */
+  /** The boundaries of the multipart bodies around it, outermost first: no value may hold one. */
   readonly boundaries: readonly string[]
 
   constructor(
@@ -29,8 +27,6 @@ export class Spot {
     this.place = place
     this.angle = angle
     this.ascii = ascii
-    const last = boundaries.length - 1
-    if (last >= 0) this.boundary = boundaries[last] as string
     this.boundaries = boundaries
   }
 }

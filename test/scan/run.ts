@@ -1,6 +1,6 @@
 import * as places from '../../lib/scan/context.ts'
 import { ALL_PAIRS } from '../../lib/scan/delimiters.ts'
-import { Scanner, type Spot } from '../../lib/scan/scanner.ts'
+import { type ByType, Scanner, type Spot } from '../../lib/scan/scanner.ts'
 
 /** What a scan gave, in a form that compares well: neighbouring runs of bytes are one. */
 export interface Outcome {
@@ -29,7 +29,11 @@ const PLACE_NAMES: ReadonlyMap<number, string> = new Map(
 )
 
 /** Scans chunks as they are cut; each is scribbled over after the scanner has seen it and the sink has copied. */
-export function scanChunks(chunks: readonly Buffer[], context: places.Context, options: RunOptions = {}): Outcome {
+export function scanChunks(
+  chunks: readonly Buffer[],
+  context: places.Context | ByType,
+  options: RunOptions = {}
+): Outcome {
   const collector = new Collector()
   const scanner = newScanner(context, collector, options)
   for (const chunk of chunks) {
@@ -42,14 +46,14 @@ export function scanChunks(chunks: readonly Buffer[], context: places.Context, o
 }
 
 /** The same in one go: `end(body)`. */
-export function scanWhole(body: Buffer, context: places.Context, options: RunOptions = {}): Outcome {
+export function scanWhole(body: Buffer, context: places.Context | ByType, options: RunOptions = {}): Outcome {
   const collector = new Collector()
   const scanner = newScanner(context, collector, options)
   scanner.end(body)
   return collector.outcome(scanner.literalOpeners)
 }
 
-function newScanner(context: places.Context, sink: Collector, options: RunOptions): Scanner {
+function newScanner(context: places.Context | ByType, sink: Collector, options: RunOptions): Scanner {
   const { delimiters = ALL_PAIRS, expressionBytes = 16384, scanBinary = false } = options
   return new Scanner({ context, delimiters, expressionBytes, sink, scanBinary })
 }

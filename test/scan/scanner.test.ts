@@ -9,7 +9,7 @@ import {
 import { ALL_PAIRS, CURLY } from '../../lib/scan/delimiters.ts'
 import { scanHead } from '../../lib/scan/head.ts'
 import { Scanner, type Spot } from '../../lib/scan/scanner.ts'
-import { cut, random, scanWhole } from './run.ts'
+import { cut, type Outcome, random, scanChunks, scanWhole } from './run.ts'
 
 const LIMIT = 1024
 /** Beside the expression: look-ahead for a key, a cut escape, the beginning of a part and its boundary. */
@@ -170,12 +170,49 @@ t.test('a spot says what encoding needs to know', async (t) => {
     )
   )
   t.strictSame(
-    spots.map(({ source, angle, ascii, boundary, boundaries }) => ({ source, angle, ascii, boundary, boundaries })),
+    spots.map(({ source, angle, ascii, boundaries }) => ({ source, angle, ascii, boundaries })),
     [
-      { source: 'a', angle: true, ascii: true, boundary: undefined, boundaries: [] },
-      { source: 'b', angle: false, ascii: false, boundary: 'o', boundaries: ['o'] },
-      { source: 'c', angle: false, ascii: true, boundary: 'i', boundaries: ['o', 'i'] }
+      { source: 'a', angle: true, ascii: true, boundaries: [] },
+      { source: 'b', angle: false, ascii: false, boundaries: ['o'] },
+      { source: 'c', angle: false, ascii: true, boundaries: ['o', 'i'] }
     ]
+  )
+})
+
+t.test('a body by its type is settled on the same bytes however it is cut', async (t) => {
+  const filler = ' '.repeat(300)
+  for (const [contentType, text, places] of [
+    ['application/x-www-form-urlencoded', '{"a":"{{b}}"}', 'json-whole'],
+    ['application/x-www-form-urlencoded', '{"a":"{{b}}"}=c', 'form'],
+    ['application/x-www-form-urlencoded', `{"a":"{{b}}"}${filler}=c`, 'json-whole'],
+    [undefined, `${filler}{"a":"{{b}}"}`, 'text'],
+    [undefined, ' {"a":"{{b}}"}', 'json-whole'],
+    [undefined, '{{b}}', 'text'],
+    ['text/xml', `<?xml version="1.0" encoding="latin1"?>`, 'ERR_CHARSET'],
+    ['text/plain', '\xff\xfe{', 'ERR_CHARSET'],
+    ['multipart/mixed; boundary=b', '--b\r\n\r\n["{{b}}"]', 'json-whole'],
+    ['image/png', '{{b}}', ''],
+    ['text/csv', '', '']
+  ] as const) {
+    const body = Buffer.from(text, 'latin1')
+    for (const most of [1, 2, 7, 100, 1000]) {
+      const context = { kind: 'by-type', contentType } as const
+      t.equal(
+        attempt(() => scanChunks(cut(body, random(most), most), context)),
+        places,
+        text
+      )
+      t.equal(
+        attempt(() => scanWhole(body, context)),
+        places,
+        text
+      )
+    }
+  }
+  const context = { kind: 'by-type', contentType: 'image/png' } as const
+  t.equal(
+    attempt(() => scanWhole(Buffer.from('{{b}}'), context, { scanBinary: true })),
+    'text'
   )
 })
 
@@ -233,6 +270,17 @@ t.test('heads', async (t) => {
   ])
   t.equal(scanHead('<<a>>', PLACE_HEADER, { ...options, delimiters: CURLY }), null)
 })
+
+/** The places of the expressions, or the code of the error. */
+function attempt(scan: () => Outcome): string {
+  try {
+    return scan()
+      .pieces.flatMap((piece) => (typeof piece === 'string' ? [] : [piece.place]))
+      .join()
+  } catch (thrown) {
+    return (thrown as { code: string }).code
+  }
+}
 
 /** The best of a few runs, in µs of CPU time: other processes do not count. */
 function time(body: Buffer, context: Context): number {
