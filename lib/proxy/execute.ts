@@ -304,7 +304,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   /** `whole`: scan, reveal in one batch, evaluate. Synchronous as far as the store is. */
   #complete(): void {
     const body = this.#heldBody()
-    if (!this.#openScanner(body, body)) {
+    if (!this.#openScanner(body)) {
       this.#sendWhole(body)
       return
     }
@@ -319,12 +319,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       this.#inbox.push(chunk)
       return
     }
-    if (this.#scanner === null && !this.#openScanner(chunk, null)) {
-      // Nothing in this type of body can be an expression.
-      this.#mode = PASS
-      this.#write(chunk)
-      return
-    }
+    if (this.#scanner === null) this.#openScanner(null)
     ;(this.#scanner as Scanner).write(chunk)
     this.#settleWindow()
   }
@@ -363,16 +358,23 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
 
   #scannerEnded = false
 
-  /** False when the body is of a kind that holds no expressions. */
-  #openScanner(first: Buffer, last: Buffer | null): boolean {
-    const types = this.#plan.contentTypes
-    const context = settleContext(types[0], first, last)
-    if (context === null && !this.#plan.delimitersNamed) return false
+  /**
+   * False when the body is of a kind that holds no expressions.
+   *
+   * @param whole All of the body; null when it streams: then its first bytes settle how it is read.
+   */
+  #openScanner(whole: Buffer | null): boolean {
+    const contentType = this.#plan.contentTypes[0]
+    const scanBinary = this.#plan.delimitersNamed
+    const context =
+      whole === null ? ({ kind: 'by-type', contentType } as const) : settleContext(contentType, whole, whole)
+    if (context === null && !scanBinary) return false
     this.#scanner = new Scanner({
       context: context ?? { kind: 'text' },
       delimiters: this.#plan.delimiters,
       expressionBytes: this.#plan.limits.expressionBytes,
-      sink: this.#pieces
+      sink: this.#pieces,
+      scanBinary
     })
     return true
   }
