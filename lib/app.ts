@@ -103,6 +103,7 @@ class RunningApp implements App, EngineHandler {
 
   async listen(): Promise<void> {
     const { http, https } = this.#config.listen
+    this.#vault.startUpkeep()
     if (http !== null) this.http = await this.#open(this.#engine(null), http)
     if (https !== null) this.https = await this.#open(this.#engine(readTls(https.tls)), https)
     if (this.#options.withAdmin !== false) {
