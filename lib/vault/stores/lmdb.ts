@@ -6,7 +6,17 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { SluiceError } from '../../errors.ts'
-import { type Batch, beyond, type Range, type Refusal, type Row, type Store, type Table, TABLES } from '../store.ts'
+import {
+  type Batch,
+  beyond,
+  MAX_KEY_BYTES,
+  type Range,
+  type Refusal,
+  type Row,
+  type Store,
+  type Table,
+  TABLES
+} from '../store.ts'
 
 /** Opens or makes the store. Throws ERR_STORE_UNAVAILABLE. */
 export function openLmdb(path: string): Store {
@@ -64,6 +74,7 @@ class LmdbStore implements Store {
   /** All batches that come while a transaction runs go into the next one together. */
   write(batch: Batch): Promise<Refusal> {
     if (this.#closed) return Promise.reject(unavailable(undefined))
+    if (batch.changes.some(({ key }) => Buffer.byteLength(key) > MAX_KEY_BYTES)) return Promise.reject(keyTooLong())
     const changes = batch.changes.map((change) => ({
       ...change,
       value: change.value === null ? null : Buffer.from(change.value)
@@ -84,7 +95,8 @@ class LmdbStore implements Store {
     this.#waiting = []
     this.#scheduled = false
     try {
-      const refusals = await this.#root.transaction(() => group.map((waiting) => this.#apply(waiting.batch)))
+      // A nested one: of a plain transaction, what was written before something threw would stay.
+      const refusals = await this.#root.childTransaction(() => group.map((waiting) => this.#apply(waiting.batch)))
       await this.#root.flushed
       group.forEach((waiting, index) => {
         waiting.resolve(refusals[index] as Refusal)
@@ -199,6 +211,8 @@ function bounds(range: Range) {
   const lower = after === undefined ? { start: prefix } : { start: after, exclusiveStart: true }
   return { ...lower, ...offset, end, limit }
 }
+
+const keyTooLong = () => new SluiceError('ERR_INPUT', `A key is longer than ${MAX_KEY_BYTES} bytes`)
 
 function unavailable(cause: unknown): SluiceError {
   if (cause instanceof SluiceError) return cause
