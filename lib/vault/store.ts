@@ -99,3 +99,6 @@ export function beyond(prefix: string): string {
   const last = prefix.length - 1
   return prefix.slice(0, last) + String.fromCharCode(prefix.charCodeAt(last) + 1)
 }
+
+/** The longest key, in UTF-8. */
+export const MAX_KEY_BYTES = 1900
