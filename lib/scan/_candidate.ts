@@ -74,6 +74,61 @@ export class Candidate {
   }
 }
 
+/** `follow`: nothing yet. */
+export const OPEN = 0
+/** `follow`: that was the second closer. */
+export const CLOSED = 1
+/** `follow`: no expression holds this. */
+export const FAILED = 2
+
+/**
+ * One more character of an open expression.
+ *
+ * @param escaped An escape begins at `at`: `read` is the character that it spells in `readLength` bytes.
+ */
+export function follow(
+  candidate: Candidate,
+  at: number,
+  byte: number,
+  escaped: boolean,
+  read: number,
+  readLength: number
+): number {
+  let character = byte
+  let end = at + 1
+  if (escaped) {
+    character = read
+    end = at + readLength
+    candidate.special = true
+  } else if (byte >= 0x80 || byte === PLUS) {
+    candidate.special = true
+    return OPEN
+  }
+  candidate.next = end
+  if (isControl(character)) return FAILED
+  if (candidate.quote !== 0) {
+    if (candidate.escapedAt === at) return OPEN
+    if (character === BACKSLASH) candidate.escapedAt = end
+    else if (character === candidate.quote) candidate.quote = 0
+  } else if (character === candidate.closer) {
+    if (candidate.closerEnd === at) {
+      candidate.closerEnd = end
+      return CLOSED
+    }
+    candidate.closerFrom = at
+    candidate.closerEnd = end
+  } else if (character === PIPE) {
+    candidate.piped = true
+  } else if (candidate.piped && (character === QUOTE || character === APOSTROPHE)) {
+    candidate.quote = character
+  }
+  return OPEN
+}
+
+function isControl(character: number): boolean {
+  return character < 0x20 ? character !== TAB && character !== LF && character !== CR : character === 0x7f
+}
+
 /** An index that no byte has. */
 export const NEVER = -2
 
@@ -81,3 +136,12 @@ export const NEVER = -2
 export function lower(index: number, delta: number): number {
   return index >= delta ? index - delta : NEVER
 }
+
+const TAB = 0x09
+const LF = 0x0a
+const CR = 0x0d
+const QUOTE = 0x22
+const APOSTROPHE = 0x27
+const PLUS = 0x2b
+const BACKSLASH = 0x5c
+const PIPE = 0x7c

@@ -1,7 +1,18 @@
 /** Hot: per chunk. Bench: bench/micro/scan/scanner.ts. */
 import { NEVER } from './_candidate.ts'
 import { find, Openers } from './_openers.ts'
-import { CSV_BARE, CSV_QUOTED, XML_DOUBLE, XML_SINGLE, XML_TAG, XML_TEXT } from './_states.ts'
+import {
+  CSV_BARE,
+  CSV_QUOTED,
+  JSON_IN,
+  JSON_OUT,
+  XML_DOUBLE,
+  XML_OPEN,
+  XML_SINGLE,
+  XML_TAG,
+  XML_TEXT
+} from './_states.ts'
+import { AS_IS, CSV_QUOTES, type Escaping, JSON_ESCAPES, REFERENCES } from './_units.ts'
 
 /**
  * The fast gear: goes to the next byte that could begin an opener while none is open, and keeps the state of the context
@@ -14,12 +25,11 @@ export class Seeker {
   /** Index of the first whole word. */
   #wordsAt = 0
 
-  /** `json`: whether the byte that it stopped at is in a string. Set by the caller before. */
-  inString = false
-  /** `json`: the opening quote right before the byte that it stopped at. Set by the caller before. */
-  quoteAt = NEVER
-  /** `xml` and `csv`: the state at the byte that it stopped at. */
+  /** State at the byte that it stopped at. Set by the caller before. */
   state = 0
+  /** The opening quote of a JSON string right before that byte, or NEVER. Set by the caller before. */
+  quoteAt = NEVER
+  #inString = false
   #stopped = false
   #escapeEnd = 0
 
@@ -34,17 +44,42 @@ export class Seeker {
     this.#words = null
   }
 
+  /**
+   * Returns the next index that matters; `end` when there is none; -1 in a state that it does not know.
+   *
+   * @param last Nothing follows `end`.
+   * @param previous The byte before index 0.
+   */
+  skip(escaping: Escaping, buffer: Buffer, at: number, end: number, last: boolean, previous: number): number {
+    switch (escaping) {
+      case AS_IS:
+        return this.#text(buffer, at, end)
+      case JSON_ESCAPES: {
+        this.#inString = this.state === JSON_IN
+        const next = this.#json(buffer, at, end, last)
+        this.state = this.#inString ? JSON_IN : JSON_OUT
+        return next
+      }
+      case REFERENCES:
+        return this.state <= XML_SINGLE && this.state !== XML_OPEN ? this.#xml(buffer, at, end) : -1
+      case CSV_QUOTES:
+        return this.#csv(buffer, at, end, previous)
+      default:
+        return this.#percent(buffer, at, end)
+    }
+  }
+
   /** In text without escapes. Returns `end` when there is nothing; a lone half of an opener at the very end counts. */
-  text(buffer: Buffer, at: number, end: number): number {
+  #text(buffer: Buffer, at: number, end: number): number {
     const next = this.#openers.next(buffer, at, end)
     return next === end && end > at && this.#openers.isHalf(buffer[end - 1]) ? end - 1 : next
   }
 
   /**
-   * In JSON. Stops also at an escape in a string that may spell an opener or is cut.
-   * @param last Nothing follows `end`: without an opener the state need not be known.
+   * In JSON. Stops also at an escape in a string that may spell an opener or is cut. At the last bytes of all the state
+   * need not be known.
    */
-  json(buffer: Buffer, at: number, end: number, last: boolean): number {
+  #json(buffer: Buffer, at: number, end: number, last: boolean): number {
     const until = this.#openers.next(buffer, at, end)
     if (last && until === end && this.#backslash(buffer, at, end) === end) return end
     this.#escapeEnd = at
@@ -54,7 +89,7 @@ export class Seeker {
       const backslash = this.#backslash(buffer, to, end)
       const plain = backslash < until ? backslash : until
       if (plain - to >= WIDE) {
-        if (this.#oddQuotes(buffer, to, plain)) this.inString = !this.inString
+        if (this.#oddQuotes(buffer, to, plain)) this.#inString = !this.#inString
         to = plain
       } else {
         to = this.#walk(buffer, to, until < plain + STRETCH ? until : plain + STRETCH, end)
@@ -62,7 +97,7 @@ export class Seeker {
     }
     if (to > this.#escapeEnd && to > at && (to === end || this.#stopped) && this.#openers.isHalf(buffer[to - 1])) to--
     if (to > at) {
-      this.quoteAt = this.inString && to > this.#escapeEnd && buffer[to - 1] === QUOTE ? to - 1 : NEVER
+      this.quoteAt = this.#inString && to > this.#escapeEnd && buffer[to - 1] === QUOTE ? to - 1 : NEVER
     }
     return to
   }
@@ -71,10 +106,10 @@ export class Seeker {
   #walk(buffer: Buffer, from: number, until: number, end: number): number {
     let at = from
     while (at < until) {
-      if (!this.inString) {
+      if (!this.#inString) {
         while (at < until && buffer[at] !== QUOTE) at++
         if (at === until) return at
-        this.inString = true
+        this.#inString = true
         at++
       }
       let byte = 0
@@ -85,7 +120,7 @@ export class Seeker {
       }
       if (at >= until) return at
       if (byte === QUOTE) {
-        this.inString = false
+        this.#inString = false
         at++
         continue
       }
@@ -150,7 +185,7 @@ export class Seeker {
   }
 
   /** In a form or URL. Stops also at an escape that may spell an opener or is cut. */
-  percent(buffer: Buffer, from: number, end: number): number {
+  #percent(buffer: Buffer, from: number, end: number): number {
     const until = this.#openers.next(buffer, from, end)
     let at = from
     for (; at < until; at++) {
@@ -162,9 +197,9 @@ export class Seeker {
   }
 
   /** In CSV. Stops also at a quote that may be cut. */
-  csv(buffer: Buffer, from: number, end: number, state: number, previous: number): number {
+  #csv(buffer: Buffer, from: number, end: number, previous: number): number {
     const until = this.#openers.next(buffer, from, end)
-    let quoted = state === CSV_QUOTED
+    let quoted = this.state === CSV_QUOTED
     let at = from
     for (; at < until; at++) {
       if (buffer[at] !== QUOTE) continue
@@ -186,10 +221,10 @@ export class Seeker {
    * In XML, from character data, a tag or an attribute: over those. Stops also before other markup and at a reference
    * that may spell an opener or is cut.
    */
-  xml(buffer: Buffer, from: number, end: number, state: number): number {
+  #xml(buffer: Buffer, from: number, end: number): number {
     const until = this.#openers.next(buffer, from, end)
     let at = from
-    let now = state
+    let now = this.state
     while (at < until) {
       const byte = buffer[at] as number
       if (now === XML_TAG) {

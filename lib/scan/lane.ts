@@ -1,5 +1,5 @@
 /** Hot: per chunk. Bench: bench/micro/scan/scanner.ts. */
-import { Candidate, lower, NEVER } from './_candidate.ts'
+import { Candidate, CLOSED, FAILED, follow, lower, NEVER } from './_candidate.ts'
 import { beginsField, Seeker } from './_seeker.ts'
 import {
   CSV_BARE,
@@ -11,22 +11,18 @@ import {
   PLACES,
   type Stops,
   stopsFor,
-  XML_SINGLE,
-  XML_TAG,
   XML_TEXT
 } from './_states.ts'
 import {
   AS_IS,
-  CSV_QUOTES,
   type Escaping,
   INCOMPLETE,
   INTRODUCERS,
-  JSON_ESCAPES,
-  REFERENCES,
   readUnit,
   UNIT_BYTES,
   unescape
 } from './_units.ts'
+import { maySubject } from './_subject.ts'
 import { DEEPER, SHALLOWER, STATE, xmlStep } from './_xml.ts'
 import { PLACE_JSON_KEY, PLACE_JSON_STRING, PLACE_JSON_WHOLE, type Place } from './context.ts'
 import { ANGLE, CURLY } from './delimiters.ts'
@@ -184,35 +180,15 @@ export class Lane extends Hold {
   /** The fast gear. */
   #skip(buffer: Buffer, from: number, end: number, final: boolean): number {
     const seeker = this.#seeker
-    const state = this.#state
-    switch (this.#escaping) {
-      case AS_IS:
-        return seeker.text(buffer, from, end)
-      case JSON_ESCAPES: {
-        seeker.inString = state === JSON_IN
-        seeker.quoteAt = this.#quoteAt
-        const at = seeker.json(buffer, from, end, final)
-        this.#state = seeker.inString ? JSON_IN : JSON_OUT
-        this.#quoteAt = seeker.quoteAt
-        return at
-      }
-      case REFERENCES:
-        if (state === XML_TEXT || (state >= XML_TAG && state <= XML_SINGLE)) {
-          const at = seeker.xml(buffer, from, end, state)
-          this.#state = seeker.state
-          return at
-        }
-        break
-      case CSV_QUOTES: {
-        const at = seeker.csv(buffer, from, end, state, this.#previous)
-        this.#state = seeker.state
-        return at
-      }
-      default:
-        return seeker.percent(buffer, from, end)
-    }
-    const table = this.#stops.closed[state] as Uint8Array
-    let at = from
+    seeker.state = this.#state
+    seeker.quoteAt = this.#quoteAt
+    let at = seeker.skip(this.#escaping, buffer, from, end, final, this.#previous)
+    this.#state = seeker.state
+    this.#quoteAt = seeker.quoteAt
+    if (at >= 0) return at
+    // Comments and other markup.
+    const table = this.#stops.closed[this.#state] as Uint8Array
+    at = from
     while (at < end && table[buffer[at] as number] === 0) at++
     return at
   }
@@ -262,11 +238,16 @@ export class Lane extends Hold {
     if (at >= this.#stepAt) this.#step(buffer, at, byte, character, length)
     const curly = this.#curly
     const angle = this.#angle
-    if (curly.active && at >= curly.next && this.#follow(curly, at, byte, character, length)) {
-      if (this.#close(buffer, curly, angle)) return curly.closerEnd
+    const escaped = byte === this.#introducer
+    if (curly.active && at >= curly.next) {
+      const told = follow(curly, at, byte, escaped && ESCAPINGS[curly.state] !== AS_IS, character, length)
+      if (told === FAILED) this.#fail(curly)
+      else if (told === CLOSED && this.#close(buffer, curly, angle)) return curly.closerEnd
     }
-    if (angle.active && at >= angle.next && this.#follow(angle, at, byte, character, length)) {
-      if (this.#close(buffer, angle, curly)) return angle.closerEnd
+    if (angle.active && at >= angle.next) {
+      const told = follow(angle, at, byte, escaped && ESCAPINGS[angle.state] !== AS_IS, character, length)
+      if (told === FAILED) this.#fail(angle)
+      else if (told === CLOSED && this.#close(buffer, angle, curly)) return angle.closerEnd
     }
     return at + 1
   }
@@ -326,41 +307,6 @@ export class Lane extends Hold {
     candidate.halfEnd = at + length
     candidate.halfState = before
     candidate.halfDepth = depth
-  }
-
-  /** One more character of an open expression. True when it closes. */
-  #follow(candidate: Candidate, at: number, byte: number, read: number, readLength: number): boolean {
-    let character = byte
-    let length = 1
-    if (byte === this.#introducer && ESCAPINGS[candidate.state] !== AS_IS) {
-      character = read
-      length = readLength
-      candidate.special = true
-    } else if (byte >= 0x80 || byte === PLUS) {
-      candidate.special = true
-      return false
-    }
-    const end = at + length
-    candidate.next = end
-    if (isControl(character)) {
-      this.#fail(candidate)
-    } else if (candidate.quote !== 0) {
-      if (candidate.escapedAt === at) return false
-      if (character === BACKSLASH) candidate.escapedAt = end
-      else if (character === candidate.quote) candidate.quote = 0
-    } else if (character === candidate.closer) {
-      if (candidate.closerEnd === at) {
-        candidate.closerEnd = end
-        return true
-      }
-      candidate.closerFrom = at
-      candidate.closerEnd = end
-    } else if (character === PIPE) {
-      candidate.piped = true
-    } else if (candidate.piped && (character === QUOTE || character === APOSTROPHE)) {
-      candidate.quote = character
-    }
-    return false
   }
 
   /** Both closers of `candidate` were seen. False when it is no expression after all. */
@@ -484,25 +430,6 @@ function keepOf(candidate: Candidate, at: number, keep: number): number {
   return candidate.halfEnd === at && candidate.halfFrom < keep ? candidate.halfFrom : keep
 }
 
-/**
- * May the subject be a token id, or one with a path into its data? For the pair `<< >>` alone: what is not is other
- * text that happens to hold these characters. `<<>>` counts as an expression, a senseless one.
- */
-function maySubject(source: string): boolean {
-  const bar = source.indexOf('|')
-  const subject = (bar < 0 ? source : source.slice(0, bar)).trim()
-  for (let at = 0; at < subject.length; at++) {
-    const character = subject.charCodeAt(at)
-    if (character === BRACKET && at > 0) return true
-    if (character < 0x80 && NOT_IN_IDS[character] === 1) return false
-  }
-  return true
-}
-
-function isControl(character: number): boolean {
-  return character < 0x20 ? character !== TAB && character !== LF && character !== CR : character === 0x7f
-}
-
 function isJsonSpace(byte: number): boolean {
   return byte === SPACE || byte === TAB || byte === LF || byte === CR
 }
@@ -510,23 +437,13 @@ function isJsonSpace(byte: number): boolean {
 /** White space that may stand between a string and the colon that makes it a key. */
 const LOOK_AHEAD = 256
 
-const NOT_IN_IDS = ((): Uint8Array => {
-  const table = new Uint8Array(128).fill(1, 0, 0x20)
-  for (const character of '#/\\+?[]&=%<>{}^\x7f') table[character.charCodeAt(0)] = 1
-  return table
-})()
-
 const TAB = 0x09
 const LF = 0x0a
 const CR = 0x0d
 const SPACE = 0x20
 const QUOTE = 0x22
-const APOSTROPHE = 0x27
-const PLUS = 0x2b
 const COLON = 0x3a
 const ANGLE_OPENER = 0x3c
 const LETTER = 0x78
-const BRACKET = 0x5b
 const BACKSLASH = 0x5c
 const CURLY_OPENER = 0x7b
-const PIPE = 0x7c

@@ -61,8 +61,9 @@ t.test('no body makes a scan superlinear', async (t) => {
   for (const [name, [context, unit]] of Object.entries(HOSTILE)) {
     const body = Buffer.from(unit.repeat(Math.ceil(large / unit.length)), 'latin1').subarray(0, large)
     const ratio = (): number => time(body, context) / (time(body.subarray(0, small), context) * (large / small))
-    // A quadratic scan is 8 times slower per byte here.
-    const best = Math.min(ratio(), ratio(), ratio())
+    // A quadratic scan is 8 times slower per byte here; noise is tried away.
+    let best = ratio()
+    for (let tries = 0; tries < 3 && best >= 4; tries++) best = Math.min(best, ratio())
     t.ok(best < 4, `${name}: ${best.toFixed(2)}`)
   }
 })
