@@ -92,7 +92,8 @@ export class Seeker {
         if (this.#oddQuotes(buffer, to, plain)) this.#inString = !this.#inString
         to = plain
       } else {
-        to = this.#walk(buffer, to, until < plain + STRETCH ? until : plain + STRETCH, end)
+        const stretch = until < plain + STRETCH ? until : plain + STRETCH
+        to = stretch - to < WIDE ? this.#walk(buffer, to, stretch, end) : this.#stride(buffer, to, stretch, end)
       }
     }
     if (to > this.#escapeEnd && to > at && (to === end || this.#stopped) && this.#openers.isHalf(buffer[to - 1])) to--
@@ -100,6 +101,34 @@ export class Seeker {
       this.quoteAt = this.#inString && to > this.#escapeEnd && buffer[to - 1] === QUOTE ? to - 1 : NEVER
     }
     return to
+  }
+
+  /** Word by word where there is no backslash, else byte by byte. */
+  #stride(buffer: Buffer, from: number, until: number, end: number): number {
+    const words = this.#wordsOf(buffer)
+    const shift = this.#wordsAt
+    const wordsEnd = (until - shift) >> 2
+    let at = from
+    while (at < until && !this.#stopped) {
+      let word = (at - shift + 3) >> 2
+      const aligned = word * 4 + shift
+      if (aligned > at || word >= wordsEnd) {
+        at = this.#walk(buffer, at, aligned > at && aligned < until ? aligned : until, end)
+        continue
+      }
+      let odd = 0
+      for (; word < wordsEnd; word++) {
+        const four = words[word] as number
+        const backslash = four ^ BACKSLASHES
+        if (((((backslash & LOW_BITS) + LOW_BITS) | backslash) & TOP_BITS) !== TOP_BITS) break
+        const quote = four ^ QUOTES
+        odd ^= ((quote & LOW_BITS) + LOW_BITS) | quote
+      }
+      if (isOdd(odd)) this.#inString = !this.#inString
+      at = word * 4 + shift
+      if (word < wordsEnd) at = this.#walk(buffer, at, at + 4, end)
+    }
+    return at
   }
 
   /** Byte by byte. */
@@ -148,12 +177,7 @@ export class Seeker {
 
   /** Is the number of quotes odd? There is no backslash among the bytes. */
   #oddQuotes(buffer: Buffer, from: number, to: number): boolean {
-    if (this.#words === null) {
-      const start = (buffer.byteOffset + 3) & ~3
-      this.#wordsAt = start - buffer.byteOffset
-      this.#words = new Int32Array(buffer.buffer, start, Math.max(0, buffer.length - this.#wordsAt) >> 2)
-    }
-    const words = this.#words
+    const words = this.#wordsOf(buffer)
     let count = 0
     let at = from
     for (; ((at - this.#wordsAt) & 3) !== 0; at++) if (buffer[at] === QUOTE) count++
@@ -174,9 +198,18 @@ export class Seeker {
       const a = (words[word] as number) ^ QUOTES
       odd ^= ((a & LOW_BITS) + LOW_BITS) | a
     }
-    count += (odd >>> 31) + ((odd >>> 23) & 1) + ((odd >>> 15) & 1) + ((odd >>> 7) & 1)
+    if (isOdd(odd)) count++
     for (at = word * 4 + this.#wordsAt; at < to; at++) if (buffer[at] === QUOTE) count++
     return (count & 1) === 1
+  }
+
+  #wordsOf(buffer: Buffer): Int32Array {
+    if (this.#words === null) {
+      const start = (buffer.byteOffset + 3) & ~3
+      this.#wordsAt = start - buffer.byteOffset
+      this.#words = new Int32Array(buffer.buffer, start, Math.max(0, buffer.length - this.#wordsAt) >> 2)
+    }
+    return this.#words
   }
 
   #backslash(buffer: Buffer, at: number, end: number): number {
@@ -256,6 +289,12 @@ export class Seeker {
   }
 }
 
+/** Is the number of top bits odd? */
+function isOdd(four: number): boolean {
+  const two = four ^ (four << 16)
+  return ((two ^ (two << 8)) & (1 << 31)) !== 0
+}
+
 /** Does a quote after this byte begin a quoted field? */
 export function beginsField(previous: number): boolean {
   return previous === COMMA || previous === SEMICOLON || previous === TAB || previous === LF || previous === CR
@@ -268,11 +307,13 @@ function isTagStart(byte: number): boolean {
 const UNKNOWN = -1
 /** From here on words are faster than bytes. */
 const WIDE = 64
-/** Bytes that are walked after a backslash before the next is looked for. */
-const STRETCH = 128
+/** Bytes after a backslash before the next is looked for by native search. */
+const STRETCH = 1024
 
 const QUOTES = 0x22222222
+const BACKSLASHES = 0x5c5c5c5c
 const LOW_BITS = 0x7f7f7f7f
+const TOP_BITS = 0x80808080 | 0
 const TAB = 0x09
 const LF = 0x0a
 const CR = 0x0d

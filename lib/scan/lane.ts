@@ -13,15 +13,7 @@ import {
   stopsFor,
   XML_TEXT
 } from './_states.ts'
-import {
-  AS_IS,
-  type Escaping,
-  INCOMPLETE,
-  INTRODUCERS,
-  readUnit,
-  UNIT_BYTES,
-  unescape
-} from './_units.ts'
+import { AS_IS, type Escaping, INCOMPLETE, INTRODUCERS, readUnit, UNIT_BYTES, unescape } from './_units.ts'
 import { maySubject } from './_subject.ts'
 import { DEEPER, SHALLOWER, STATE, xmlStep } from './_xml.ts'
 import { PLACE_JSON_KEY, PLACE_JSON_STRING, PLACE_JSON_WHOLE, type Place } from './context.ts'

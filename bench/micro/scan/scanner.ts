@@ -97,7 +97,8 @@ const search = (text: Buffer): MicroCase => ({
   }
 })
 
-const PROSE = 'The quick brown fox jumps over the lazy dog; {so} it is <said>. '
+const PROSE = 'The quick brown fox jumps over the lazy dog, so it is said; and then it rests. '
+const BRACES = 'The quick brown fox jumps over the lazy dog; {so} it is <said>. '
 const RECORD =
   '{"id":"4kx81","name":"John Smith","amount":120.5,"address":{"line1":"1 Main Street","city":"Springfield"},"tags":["a","b"],"ok":true},\n'
 const ESCAPED =
@@ -113,8 +114,9 @@ const UPLOAD = `--xxBOUNDARYxx\r\nContent-Type: image/png\r\n\r\n${'\x89PNG\r\n\
 
 micro('micro/scan/scanner', [
   search(repeated(PROSE)),
-  { ...streamed('text', 'text', PROSE), against: 'bare search', budget: 1.25 },
-  { ...streamed('JSON', 'json', RECORD), against: 'bare search' },
+  { ...streamed('text', 'text', PROSE), against: 'bare search', budget: 3 },
+  streamed('text, many single braces', 'text', BRACES),
+  streamed('JSON', 'json', RECORD),
   streamed('JSON, many escapes', 'json', ESCAPED),
   streamed('JSON, an expression every 4 KiB', 'json', `${RECORD.repeat(30)}"{{ ${tokenId(1)} }}",`, {
     spots: 256,
