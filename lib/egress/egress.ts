@@ -59,6 +59,8 @@ export class Egress {
   readonly #connections: Connection[] = []
   // :: digest of the material → the identity
   readonly #identities = new LRUCache<string, TlsIdentity>({ max: 256 })
+  /** Pools with connections that rest until this turn of the event loop is over. */
+  readonly #resting: Pool[] = []
   #draining = false
 
   /** Throws ERR_CONFIG for a CA or a block that does not parse. */
@@ -161,6 +163,9 @@ export class Egress {
         connection.slot = this.#connections.push(connection) - 1
       },
       connectionClosed: (connection) => this.#unlist(connection),
+      wakeLater: (pool) => {
+        if (this.#resting.push(pool) === 1) setImmediate(this.#wake)
+      },
       connectionIdle: (connection) => {
         if (this.#draining) connection.retire()
         else if (setting.idle > maxIdleConnections) this.#retireOldest()
@@ -203,6 +208,10 @@ export class Egress {
       if (refusal !== null) throw forbidden(`its name resolves to ${refusal}`)
     }
     return addresses
+  }
+
+  readonly #wake = (): void => {
+    for (const pool of this.#resting.splice(0)) pool.wake()
   }
 
   #sweep(now: number): void {

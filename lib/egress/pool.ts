@@ -14,14 +14,16 @@ export interface PoolSetting {
   readonly maxConnections: number
   readonly maxWaiting: number
   readonly idleTimeoutMs: number
-  /** Idle connections of all pools; the pools count. */
+  /** Idle connections of all pools, resting ones too; the pools count. */
   idle: number
   /** The peer's addresses, each allowed; throws or rejects with a SluiceError. */
   addressesOf(peer: Peer): readonly LookupAddress[] | Promise<readonly LookupAddress[]>
   /** Connections are listed while their sockets live. */
   connectionBegun(connection: Connection): void
   connectionClosed(connection: Connection): void
-  /** A connection became idle in this pool. */
+  /** Calls the pool's `wake` once the reads of this turn of the event loop are done. */
+  wakeLater(pool: Pool): void
+  /** A connection became idle. */
   connectionIdle(connection: Connection): void
   connectSettled(peer: Peer, outcome: 'ok' | SluiceError, resumed: boolean): void
   exchangeRetried(): void
@@ -36,6 +38,11 @@ export class Pool implements ConnectionOwner, Waiting {
   readonly #setting: PoolSetting
   /** The last to become idle is the first to be used: it is the least likely to have been closed meanwhile. */
   readonly #idle: Connection[] = []
+  /**
+   * Free, but not to be used in this turn of the event loop: a read that held a whole response may hold more behind it in
+   * further TLS records, and these must not be taken for the answer to a request that was not sent yet.
+   */
+  readonly #resting: Connection[] = []
   readonly #waiting: Exchange[] = []
   /** Idle or busy. */
   #open = 0
@@ -57,7 +64,7 @@ export class Pool implements ConnectionOwner, Waiting {
   }
 
   get busy(): number {
-    return this.#open - this.#idle.length
+    return this.#open - this.#idle.length - this.#resting.length
   }
 
   get waiting(): number {
@@ -97,27 +104,33 @@ export class Pool implements ConnectionOwner, Waiting {
 
   /** Closes the idle connections. */
   retireIdle(): void {
-    for (const connection of this.#idle.slice()) connection.retire()
+    for (const connection of [...this.#idle, ...this.#resting]) connection.retire()
   }
 
   connectionFree(connection: Connection): void {
-    const exchange = this.#waiting.shift()
-    if (exchange !== undefined) {
-      connection.carry(exchange)
-    } else {
-      this.#idle.push(connection)
-      this.#setting.idle++
-      this.#setting.connectionIdle(connection)
+    this.#resting.push(connection)
+    this.#setting.idle++
+    if (this.#resting.length === 1) this.#setting.wakeLater(this)
+    this.#setting.connectionIdle(connection)
+  }
+
+  /** The turn is over: what rested can be used, unless it was lost meanwhile. */
+  wake(): void {
+    for (let connection = this.#resting.shift(); connection !== undefined; connection = this.#resting.shift()) {
+      const exchange = connection.isUsable ? this.#waiting.shift() : undefined
+      if (exchange === undefined) {
+        this.#idle.push(connection)
+      } else {
+        this.#setting.idle--
+        connection.carry(exchange)
+      }
     }
+    this.#openMore()
   }
 
   connectionLost(connection: Connection): void {
     this.#open--
-    const at = this.#idle.indexOf(connection)
-    if (at >= 0) {
-      this.#idle.splice(at, 1)
-      this.#setting.idle--
-    }
+    if (remove(this.#idle, connection) || remove(this.#resting, connection)) this.#setting.idle--
     this.#openMore()
     this.#checkEmpty()
   }
@@ -136,14 +149,16 @@ export class Pool implements ConnectionOwner, Waiting {
   }
 
   abandon(exchange: Exchange): void {
-    const at = this.#waiting.indexOf(exchange)
-    if (at >= 0) this.#waiting.splice(at, 1)
+    remove(this.#waiting, exchange)
     this.#checkEmpty()
   }
 
-  /** One connection is being opened for each waiting exchange, as far as the limit allows. */
+  /** One connection rests or is being opened for each waiting exchange, as far as the limit allows. */
   #openMore(): void {
-    while (this.#opening < this.#waiting.length && this.#open + this.#opening < this.#setting.maxConnections) {
+    while (
+      this.#opening + this.#resting.length < this.#waiting.length &&
+      this.#open + this.#opening < this.#setting.maxConnections
+    ) {
       this.#opening++
       this.#openOne()
     }
@@ -217,6 +232,12 @@ class PoolOpener implements Opener {
   onError(error: NodeJS.ErrnoException): void {
     this.#connection.onError(error)
   }
+}
+
+function remove<T>(list: T[], item: T): boolean {
+  const at = list.indexOf(item)
+  if (at >= 0) list.splice(at, 1)
+  return at >= 0
 }
 
 /** Tells a waiting exchange that there will be no connection for it. Each gets an error of its own. */

@@ -37,9 +37,13 @@ const until = async (holds: () => boolean) => {
 t.test('reuses the connection that was idle for the shortest time', async (t) => {
   const { destination, egress, peer, send } = await newPair(t, answering(OK))
   await Promise.all([send(), send(), send()])
+  await setImmediate()
   t.equal(destination.connections.length, 3)
   t.same([egress.idle, egress.busy, egress.waiting, egress.opening], [3, 0, 0, 0])
-  for (let i = 0; i < 5; i++) await send()
+  for (let i = 0; i < 5; i++) {
+    await send()
+    await setImmediate()
+  }
   t.equal(destination.connections.length, 3)
   const last = destination.connections.filter((connection) => connection.arrived > 100)
   t.equal(last.length, 1)
@@ -85,6 +89,17 @@ t.test('does not reuse a connection after', async (t) => {
     t.equal(destination.connections.length, 2, name)
     t.equal(await destination.connections[0]?.closed, 'end', `${name}: closed in order`)
   }
+})
+
+t.test('a connection is used again in the next turn, and who waits for that opens no other', async (t) => {
+  const { destination, egress, peer, send } = await newPair(t, answering(OK))
+  await send()
+  const listener = new Listener()
+  egress.send(peer, newMessage(), listener)
+  t.same([egress.waiting, egress.opening, egress.idle], [1, 0, 1])
+  await listener.over
+  t.equal(listener.status, 200)
+  t.equal(destination.connections.length, 1)
 })
 
 t.test('unexpected bytes on an idle connection destroy it', async (t) => {

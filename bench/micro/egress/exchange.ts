@@ -101,6 +101,7 @@ function newPool(socket: DeafSocket): { readonly pool: Pool; readonly opener: ()
     connectionBegun: ignore,
     connectionClosed: ignore,
     connectionIdle: ignore,
+    wakeLater: ignore,
     connectSettled: ignore,
     exchangeRetried: ignore,
     poolEmptied: ignore
@@ -122,6 +123,7 @@ function exchanged(name: string, outgoing: OutgoingMessage, expected: number): M
   const run = (): number => {
     pool.send(new Exchange(outgoing, counter, pool))
     opener().onRead(read.length, read)
+    pool.wake()
     return counter.ends
   }
   const check = (): void => {
