@@ -165,17 +165,16 @@ function endQuietly(client: pg.Client): void {
 const LOSSES = ['57P01', '57P02', '57P03', '25006', '26000', '0A000']
 
 /**
- * Every statement of ours goes by the primary key; the planner is kept from others, which it would choose while a table
- * is small and keep when it has grown. Acknowledged means on disk, whatever the server's default.
+ * Every statement of ours goes by the primary key. The planner is kept from other ways, which it would choose while the
+ * table is small, and keep for as long as nothing tells it to plan anew. Acknowledged means on disk, whatever the server's
+ * default.
  */
 const SESSION = `
   set default_transaction_isolation = 'read committed';
   set statement_timeout = 10000;
   set plan_cache_mode = force_generic_plan;
-  set enable_seqscan = off;
-  set enable_hashjoin = off;
-  set enable_mergejoin = off;
-  set jit = off;
+  select set_config(name, 'off', false) from pg_settings where name in ('jit', 'enable_seqscan', 'enable_bitmapscan',
+    'enable_hashjoin', 'enable_mergejoin', 'enable_material', 'enable_memoize');
   select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
   select pg_is_in_recovery() as standby`
 const CONNECT_MS = 2000

@@ -60,6 +60,8 @@ const fault = (why: string) => new SluiceError('ERR_CONFIG', `vault.url: ${why}`
  * returns each refused batch with its first condition that does not hold, and the generation if it was raised. One
  * writer at a time: a condition is about rows that are not there, too, and those cannot be locked.
  *
+ * `offset 0` makes what is inside a query of its own, by the primary key, however small the table was when it was planned.
+ *
  * kinds of conditions: 0 no such row, 1 some such row, 2 no row from key to until, 3 a row of exactly this value
  */
 const MIGRATIONS: readonly string[] = [
@@ -94,7 +96,9 @@ const MIGRATIONS: readonly string[] = [
       select distinct on (c.batch) c.batch, c.tab, coalesce(u.key, c.key) as key
       from unnest(c_batch, c_kind, c_tab, c_key, c_until, c_value)
         with ordinality as c (batch, kind, tab, key, until, value, n)
-      left join sluice.rows r on c.kind <> 2 and r.tab = c.tab and r.key = c.key
+      left join lateral (
+        select x.key, x.value from sluice.rows x where c.kind <> 2 and x.tab = c.tab and x.key = c.key offset 0
+      ) r on true
       left join lateral (
         select x.key from sluice.rows x
         where c.kind = 2 and x.tab = c.tab and x.key >= c.key and x.key < c.until
@@ -110,9 +114,13 @@ const MIGRATIONS: readonly string[] = [
     ) f;
     r_batch := coalesce(r_batch, '{}');
 
-    delete from sluice.rows r
-    using unnest(w_batch, w_tab, w_key, w_value) as w (batch, tab, key, value)
-    where w.value is null and w.batch <> all (r_batch) and r.tab = w.tab and r.key = w.key;
+    delete from sluice.rows where ctid = any (array (
+      select r.place
+      from unnest(w_batch, w_tab, w_key, w_value) as w (batch, tab, key, value), lateral (
+        select x.ctid as place from sluice.rows x where x.tab = w.tab and x.key = w.key offset 0
+      ) r
+      where w.value is null and w.batch <> all (r_batch)
+    ));
 
     insert into sluice.rows (tab, key, value)
     select w.tab, w.key, w.value

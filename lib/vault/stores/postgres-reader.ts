@@ -122,9 +122,14 @@ function boundsOf(table: Table, { prefix, after, skip = 0, limit, reverse }: Ran
 /** What the feed asks, too. */
 export const GENERATION: Statement = { name: 'generation', text: 'select value from sluice.generation' }
 
+/**
+ * NOTE: `key = any ($2)` would be a filter over the whole table in a plan that was made while it was empty; `offset 0`
+ * makes each key a query of its own.
+ */
 const LOAD: Statement = {
   name: 'load',
-  text: 'select key, value from sluice.rows where tab = $1 and key = any ($2)'
+  text: `select found.key, found.value from unnest($2::text[]) as asked (key), lateral
+    (select r.key, r.value from sluice.rows r where r.tab = $1 and r.key = asked.key offset 0) as found`
 }
 const range = (name: string, columns: string, after: string, order: string): Statement => ({
   name,

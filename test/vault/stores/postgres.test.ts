@@ -104,6 +104,36 @@ async function withServer(): Promise<void> {
     await Promise.all(stores.map((store) => store.close()))
   })
 
+  t.test('statements that were planned over an empty table go by the key in a full one', async (t) => {
+    await empty()
+    const store = await openPostgres({ url, connections: 3 })
+    const work = async (n: number): Promise<void> => {
+      const row = { table: 'tokens' as const, key: `t:${n}` }
+      await store.load('tokens', [`t:${n}`, `t:${n}x`])
+      await store.scan('tokens', { prefix: 't:', limit: 3 })
+      await store.keys('tokens', { prefix: 't:', limit: 3, reverse: true })
+      await store.count('tokens', 't:', 3)
+      await store.write({
+        changes: [put(`t:${n}`)],
+        absent: [{ ...row, key: 'q' }],
+        noneUnder: [{ table: 'tokens', prefix: 'q:' }]
+      })
+      await store.write({ changes: [put(`t:${n}`)], present: [row] })
+      await store.write({ changes: [{ ...row, value: null, expect: Buffer.from(row.key) }] })
+    }
+    await work(1)
+    const rows = Array.from({ length: 5000 }, (_, n) => put(`t:${n}`))
+    for (let at = 0; at < rows.length; at += 500) await store.write({ changes: rows.slice(at, at + 500) })
+    for (let n = 0; n < 20; n++) await work(n)
+    await store.close()
+    // What a connection has read is told when it ends.
+    await setTimeout(100)
+    const [[read] = []] = await sql(
+      `select idx_tup_read::int from pg_stat_user_indexes where indexrelname = 'rows_pkey'`
+    )
+    t.ok(Number(read) < 2000, `${String(read)} rows read`)
+  })
+
   t.test('several processes serve one vault', async (t) => {
     await empty()
     const place: VaultPlace = { store: 'postgres', at: url, directory: t.testdir(), masterKey: newMasterKey() }
