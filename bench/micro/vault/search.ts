@@ -1,0 +1,35 @@
+/**
+ * Search by an index value in a large vault: one hit among a million tokens, by both languages. Budget: 1 ms.
+ * `--tokens=n` sets how many.
+ */
+import { count, quick } from '../../kit/options.ts'
+import { median, report, type Row } from '../../kit/report.ts'
+import { benchVault, fill } from './_filled.ts'
+
+const tokens = count('tokens', 1_000_000, 2000)
+const rounds = quick ? 20 : 500
+
+const { vault, caller, close } = await benchVault()
+await fill(vault, caller, tokens, (n) => ({
+  type: 'token',
+  container: '/pii/high/',
+  data: `"person ${n}"`,
+  searchIndexes: ['{{ data }}'],
+  expiresAt: null
+}))
+const rows: Row[] = []
+for (const isExact of [false, true]) {
+  const times: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const condition = vault.parseQuery(`data:"person ${(round * 7919) % tokens}"`, isExact)
+    const look = { caller, condition, permission: 'token:search', isExact } as const
+    const start = process.hrtime.bigint()
+    const found = isExact ? await vault.cursorPage(look, null, 20, 'bench') : await vault.page(look, 1, 20, 'bench')
+    times.push(Number(process.hrtime.bigint() - start) / 1e6)
+    if (found.views.length !== 1) throw new Error(`found ${found.views.length}`)
+  }
+  const name = `one of ${tokens}, ${isExact ? 'v2' : 'v1'}`
+  rows.push({ bench: 'micro/vault/search', case: name, subject: 'sluice', figures: { ms: median(times) } })
+}
+await close()
+report(rows)
