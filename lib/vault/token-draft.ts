@@ -172,15 +172,26 @@ export function isObject(value: Json | undefined): value is { [key: string]: Jso
   )
 }
 
+/** 32 bytes as 44 characters: long division by 58^5 over limbs of 16 bits. */
 function base58(bytes: Buffer): string {
-  let rest = BigInt(`0x${bytes.toString('hex')}`)
+  const limbs = Array.from({ length: 16 }, (_, at) => bytes.readUInt16BE(at * 2))
   let text = ''
-  while (rest > 0n) {
-    text = `${BASE58[Number(rest % 58n)]}${text}`
-    rest /= 58n
+  for (let chunk = 0; chunk < 9; chunk++) {
+    let rest = 0
+    for (let at = 0; at < 16; at++) {
+      const value = rest * 0x10000 + (limbs[at] as number)
+      const quotient = Math.floor(value / FIVE_DIGITS)
+      limbs[at] = quotient
+      rest = value - quotient * FIVE_DIGITS
+    }
+    for (let digit = 0; digit < 5; digit++) {
+      text = `${BASE58[rest % 58]}${text}`
+      rest = Math.floor(rest / 58)
+    }
   }
-  return text.padStart(44, '1')
+  return text.slice(1)
 }
 
+const FIVE_DIGITS = 58 ** 5
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 const CARDS = new Set(['card', 'network_token'])
