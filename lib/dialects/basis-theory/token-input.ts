@@ -31,11 +31,26 @@ export class Faults {
 /** The JSON value of a body. Throws ERR_INPUT. */
 export function readBody(body: string | null): Json {
   if (body === null || body.trim() === '') throw malformed('A JSON body is required')
+  if (isDeeperThan(DEPTH, body)) throw malformed(`The body is nested deeper than ${DEPTH}`)
   try {
     return parseJson(body)
   } catch {
     throw malformed('The body is not valid JSON')
   }
+}
+
+/** Whether brackets outside of strings nest deeper: what walks a value later walks it recursively. */
+function isDeeperThan(limit: number, text: string): boolean {
+  let depth = 0
+  for (let at = 0; at < text.length; at++) {
+    const character = text.charCodeAt(at)
+    if (character === QUOTE) {
+      for (at++; at < text.length && text.charCodeAt(at) !== QUOTE; at++) if (text.charCodeAt(at) === BACKSLASH) at++
+    } else if (character === BRACKET || character === BRACE) {
+      if (++depth > limit) return true
+    } else if (character === BRACKET + 2 || character === BRACE + 2) depth--
+  }
+  return false
 }
 
 /** The same, of which only an object will do. */
@@ -320,6 +335,11 @@ const READING = [
   'container',
   'destinations'
 ]
+const DEPTH = 500
+const QUOTE = 0x22
+const BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const BRACE = 0x7b
 const IMPACTS = ['low', 'moderate', 'high']
 const PRIVACY = {
   classification: ['general', 'bank', 'pci', 'pii'],

@@ -140,6 +140,10 @@ t.test('faults are named by field', async (t) => {
     'privacy.impact_level'
   ])
   t.same(await faults({ data: 1, destinations: ['not a host'] }), ['destinations[0]'])
+  const deep = (depth: number) => `{"data":${'['.repeat(depth)}"]]\\"]"${']'.repeat(depth)}}`
+  t.equal((await ask(all, 'POST', '/tokens', { body: deep(400) })).status, 201)
+  for (const depth of [501, 100_000])
+    t.equal((await fault(ask(all, 'POST', '/tokens', { body: deep(depth) }))).status, 400)
   for (const text of [null, '', '{', '[]', '"x"'])
     t.equal((await fault(ask(all, 'POST', '/tokens', { body: text }))).status, 400)
 })
