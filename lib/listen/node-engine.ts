@@ -1,7 +1,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import type { Client, ClientSink } from './client.ts'
@@ -211,6 +211,8 @@ class NodeClient implements Client {
 
   inform(status: number, fields: readonly string[]): void {
     if (this.#response.headersSent || this.answered || this.#request.httpVersionMinor === 0) return
+    // node:http hands on pipelined requests at once: while the answer before this one goes out, the socket is not ours.
+    if (this.#response.socket === null) return
     let head = `HTTP/1.1 ${status} ${REASONS[status] ?? 'Informational'}\r\n`
     for (let at = 0; at < fields.length; at += 2) head += `${fields[at]}: ${fields[at + 1]}\r\n`
     this.#socket.write(`${head}\r\n`, 'latin1')
@@ -253,6 +255,10 @@ class NodeClient implements Client {
     this.#sink = IGNORE
     this.answered = true
     this.#socket[CLOSING] = true
+    // An answer to HTTP/1.0 may end with the connection; a reset is no end, and TLS needs none. NOTE: a property that Node does not document:
+    // its `resetAndDestroy` sends a FIN first.
+    const plain = !(this.#socket instanceof TLSSocket)
+    if (plain && this.#request.httpVersionMinor === 0) Object.assign(this.#socket, { resetAndClosing: true })
     this.#socket.destroy()
   }
 
