@@ -48,7 +48,7 @@ export class RawClient implements Client {
   // The answer under way.
   #begun = false
   #headText: string | null = null
-  #pieces: Uint8Array[] = []
+  #pieces: Uint8Array[] = NO_PIECES
   #pieceBytes = 0
   #framing = NO_BODY
   /** With LENGTH: bytes still to come. */
@@ -155,7 +155,8 @@ export class RawClient implements Client {
           return true
         }
       }
-      this.#pieces.push(chunk)
+      if (this.#pieces === NO_PIECES) this.#pieces = [chunk]
+      else this.#pieces.push(chunk)
       this.#pieceBytes += size
       if (this.#pieceBytes >= HOLD_BYTES) this.flush()
       else this.#planFlush()
@@ -177,7 +178,7 @@ export class RawClient implements Client {
     this.#sink = IGNORE
     this.answered = true
     this.#headText = null
-    this.#pieces = []
+    this.#pieces = NO_PIECES
     this.#carrier.cut(this.#framing === UNTIL_CLOSE)
   }
 
@@ -212,7 +213,7 @@ export class RawClient implements Client {
     this.#sink = IGNORE
     this.answered = true
     this.#headText = null
-    this.#pieces = []
+    this.#pieces = NO_PIECES
     sink.clientLeft()
   }
 
@@ -257,7 +258,7 @@ export class RawClient implements Client {
       this.#carrier.write(bytes)
     }
     this.#headText = null
-    this.#pieces = []
+    this.#pieces = NO_PIECES
     this.#pieceBytes = 0
   }
 }
@@ -276,6 +277,7 @@ const IGNORE: ClientSink = {
   clientLeft: ignore
 }
 
+const NO_PIECES: Uint8Array[] = []
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** How the end of an answer's body is told. */

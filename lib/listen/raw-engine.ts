@@ -40,6 +40,8 @@ export function rawEngine(options: NodeEngineOptions, handler: EngineHandler): R
 
   const accept = (socket: EngineSocket): void => {
     const connection = new RawConnection(socket, shared)
+    // An answer outlives the client's end. Not before: a handshake that ends is over.
+    socket.allowHalfOpen = true
     socket[CONNECTION] = connection
     socket.on('end', onEnd)
     socket.on('drain', onDrain)
@@ -56,7 +58,6 @@ export function rawEngine(options: NodeEngineOptions, handler: EngineHandler): R
           {
             ...options.tls,
             noDelay: true,
-            allowHalfOpen: true,
             minVersion: 'TLSv1.2',
             ALPNProtocols: ['http/1.1'],
             handshakeTimeout: options.headersTimeoutMs === 0 ? HANDSHAKE_MS : options.headersTimeoutMs

@@ -103,14 +103,12 @@ for (const tls of [false, true]) {
   })
 
   t.test(`${where}: a cut never looks complete`, async (t) => {
-    const engine = await newEngine({
-      tls,
-      serve: answering((client) => {
-        client.begin(200, 'OK', [], -1)
-        client.send(Buffer.from('part'))
-        setTimeout(() => client.cut(), 5)
-      })
+    const serve = answering((client) => {
+      client.begin(200, 'OK', [], -1)
+      client.send(Buffer.from('part'))
+      setTimeout(() => client.cut(), 5)
     })
+    const engine = await newEngine({ tls, serve })
     t.teardown(() => engine.close())
     const chunked = await newClient(engine.at)
     await chunked.send(GET)
@@ -128,10 +126,14 @@ for (const tls of [false, true]) {
       t.equal(tap.bytes(), before, 'no close_notify: the end of the connection is not the end of the answer')
       old.destroy()
     } else {
-      const old = await newClient(engine.at)
-      await old.send('GET / HTTP/1.0\r\n\r\n')
-      t.equal(await old.closed, 'reset', 'a close-delimited answer ends in a reset')
-      t.match(old.received.toString(), /\r\n\r\npart$/)
+      const other = await newEngine({ engine: 'node', serve })
+      t.teardown(() => other.close())
+      for (const { at } of [engine, other]) {
+        const old = await newClient(at)
+        await old.send('GET / HTTP/1.0\r\n\r\n')
+        t.equal(await old.closed, 'reset', 'a close-delimited answer ends in a reset')
+        t.match(old.received.toString(), /\r\n\r\npart$/)
+      }
     }
   })
 }
@@ -489,6 +491,24 @@ t.test('a large answer reaches a slow reader whole', async (t) => {
   client.destroy()
 })
 
+t.test('a client that ends behind its request still gets the rest of a large answer', async (t) => {
+  for (const tls of [false, true]) {
+    const body = Buffer.alloc(3_000_000, 'abc')
+    const engine = await newEngine({ tls, serve: (heard) => heard.client.answer(200, [], body) })
+    t.teardown(() => engine.close())
+    const client = await newClient(engine.at)
+    client.pause()
+    await client.send(GET)
+    await engine.request(0)
+    client.end()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    client.resume()
+    t.ok((await client.response('GET')).body.equals(body))
+    t.equal(await client.closed, 'end')
+    client.destroy()
+  }
+})
+
 t.test('pause and resume hold the body back, its end too', async (t) => {
   const engine = await newEngine({ serve: (heard) => (heard.client.pause(), heard.client.receive()) })
   t.teardown(() => engine.close())
@@ -552,7 +572,7 @@ t.test('draining', async (t) => {
 })
 
 t.test('TLS', async (t) => {
-  const engine = await newEngine({ tls: true, headersTimeoutMs: 150 })
+  const engine = await newEngine({ tls: true, headersTimeoutMs: 1500 })
   t.teardown(() => engine.close())
   const made = await certificates()
   const connect = (options: object) =>
@@ -583,6 +603,19 @@ t.test('TLS', async (t) => {
       .resume()
   )
   t.pass('what is no handshake is cut')
+  for (const bytes of ['', '\x16\x03\x01']) {
+    const leaving = connectTcp({ port: engine.port, host: '127.0.0.1', allowHalfOpen: true })
+    leaving.end(bytes, 'latin1')
+    const started = performance.now()
+    await new Promise((resolve) =>
+      leaving
+        .on('error', () => {})
+        .on('close', resolve)
+        .on('end', resolve)
+        .resume()
+    )
+    t.ok(performance.now() - started < 1000, 'a client that leaves in its handshake is gone at once')
+  }
   const silent = connectTcp(engine.port, '127.0.0.1')
   await new Promise((resolve) =>
     silent
