@@ -20,10 +20,10 @@ export interface Result {
   readonly stderr: string
 }
 
-/** Runs `sluice ARGS` (the compiled command, as a process) to its end; after 30 s it is killed. */
+/** Runs `sluice ARGS` (the compiled command, as a process) to its end; after 90 s it is killed. */
 export async function runCommand(args: readonly string[], options: CommandOptions = {}): Promise<Result> {
   const command = startCommand(args, options)
-  const late = setTimeout(() => command.kill('SIGKILL'), 30_000)
+  const late = setTimeout(() => command.kill('SIGKILL'), 90_000)
   const result = await command.exited
   clearTimeout(late)
   return result
@@ -68,9 +68,9 @@ export class Command {
     this.#child.kill(signal)
   }
 
-  /** The first match of a pattern in what it prints (both ways), now or within 20 s. Rejects when it ends before. */
+  /** The first match of a pattern in what it prints (both ways), now or within 60 s. Rejects when it ends before. */
   async prints(pattern: RegExp): Promise<RegExpExecArray> {
-    const giveUpAt = performance.now() + 20_000
+    const giveUpAt = performance.now() + 60_000
     for (;;) {
       const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr)
       if (match !== null) return match
