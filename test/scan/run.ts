@@ -2,6 +2,10 @@ import * as places from '../../lib/scan/context.ts'
 import { ALL_PAIRS } from '../../lib/scan/delimiters.ts'
 import { type ByType, Scanner, type Spot } from '../../lib/scan/scanner.ts'
 
+// What lies in a fresh buffer beyond what was written to it must not matter.
+const allocate = Buffer.allocUnsafe.bind(Buffer)
+Buffer.allocUnsafe = (size) => allocate(size).fill('{')
+
 /** What a scan gave, in a form that compares well: neighbouring runs of bytes are one. */
 export interface Outcome {
   readonly pieces: (string | Piece)[]
