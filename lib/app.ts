@@ -9,6 +9,9 @@ import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
 import { apiErrorBody, proxyErrorBody } from './dialects/basis-theory/wire.ts'
+import { credentialOf } from './dialects/footprint/credential.ts'
+import { userRoutes } from './dialects/footprint/users.ts'
+import { errorBody } from './dialects/footprint/wire.ts'
 import { Egress } from './egress/egress.ts'
 import { cacheCounts } from './expr/cache.ts'
 import { asSluiceError, SluiceError } from './errors.ts'
@@ -82,6 +85,7 @@ class RunningApp implements App, EngineHandler {
   #buffers: BufferBudget
   #proxy: ProxyPorts
   #api: ApiPorts
+  #footprintApi: ApiPorts
   #servers: Engine[] = []
   #closeAdmin: (() => Promise<void>) | null = null
   #ready = false
@@ -92,13 +96,14 @@ class RunningApp implements App, EngineHandler {
     this.#vault = options.vault
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
-    this.#router = new Router([...tokenRoutes(vault), ...tokenize, ...applicationRoutes(vault)])
+    this.#router = new Router([...tokenRoutes(vault), ...tokenize, ...applicationRoutes(vault), ...userRoutes(vault)])
     this.#log = options.log
     this.#metrics = new Metrics(this.#readings(), options.version)
     this.#buffers = new BufferBudget(config.limits.bufferedBytes)
     this.#egress = this.#newEgress(config)
     this.#proxy = this.#newProxyPorts(config)
     this.#api = this.#newApiPorts(config)
+    this.#footprintApi = this.#newFootprintApiPorts(config)
   }
 
   async listen(): Promise<void> {
@@ -142,16 +147,17 @@ class RunningApp implements App, EngineHandler {
 
   #serveApi(client: Client): void {
     const traceId = traceIdOf(client)
+    const ports = isFootprintPath(client.head.path) ? this.#footprintApi : this.#api
     const match = this.#router.find(client.head.method, client.head.path)
     if (match !== null && 'route' in match) {
-      new ApiExchange(client, match.route, match.params, traceId, this.#api).start()
+      new ApiExchange(client, match.route, match.params, traceId, ports).start()
       return
     }
     const error =
       match === null
         ? new SluiceError('ERR_NOT_FOUND', 'There is nothing at this path')
         : new SluiceError('ERR_METHOD', `${client.head.method} is not allowed here`)
-    const { fields, body } = this.#api.failure(error, traceId)
+    const { fields, body } = ports.failure(error, traceId)
     const allowed = match === null ? fields : [...fields, 'Allow', match.methods.join(', ')]
     client.answer(error.status, allowed, body)
     this.#over({ ...blank(client, traceId), dialect: 'admin', route: 'none', status: error.status, code: error.code })
@@ -191,6 +197,7 @@ class RunningApp implements App, EngineHandler {
     this.#egress.listening = this.#ownAddresses()
     this.#proxy = this.#newProxyPorts(config)
     this.#api = this.#newApiPorts(config)
+    this.#footprintApi = this.#newFootprintApiPorts(config)
     before.drain()
     const { https } = config.listen
     const server = this.#servers.at(-1)
@@ -248,6 +255,20 @@ class RunningApp implements App, EngineHandler {
         return { fields: errorFields(error, traceId), body: apiErrorBody(error) }
       },
       done: (client, result) => this.#over(recordOf(client, result))
+    }
+  }
+
+  #newFootprintApiPorts(config: Config): ApiPorts {
+    return {
+      apiBodyBytes: config.limits.apiBodyBytes,
+      authenticate: (client) => this.#vault.authenticate(credentialOf(client.head.fields), client.memo),
+      failure: (error, traceId) => {
+        if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
+        const fields = errorFields(error, traceId)
+        if (error.status === 401) fields.push('WWW-Authenticate', 'Basic realm="sluice"')
+        return { fields, body: errorBody(error) }
+      },
+      done: (client, result) => this.#over({ ...recordOf(client, result), dialect: 'footprint' })
     }
   }
 
@@ -343,6 +364,13 @@ function traceIdOf(client: Client): string {
   }
   return randomUUID()
 }
+
+/** Does the path belong to the Footprint dialect? */
+function isFootprintPath(path: string): boolean {
+  return FOOTPRINT_PATH.test(path)
+}
+
+const FOOTPRINT_PATH = /^\/(?:vault_proxy|users|businesses|entities)(?:\/|$)/
 
 /** A record of a request of which little is known. */
 function blank(client: Client, traceId: string): RequestRecord {

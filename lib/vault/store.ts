@@ -15,6 +15,7 @@ export type MaybePromise<T> = T | Promise<T>
  * - `changes`: `tenant:time:…` → a change, as `/logs` shows it
  * - `anchors`: heads of the audit chains (audit.ts)
  * - `proxies`, `reactors`, `configs`: of the dialects
+ * - `users`: MACed JSON; whose vaults the fields of the Footprint dialect are (users.ts)
  */
 export const TABLES = [
   'tokens',
@@ -28,7 +29,8 @@ export const TABLES = [
   'anchors',
   'proxies',
   'reactors',
-  'configs'
+  'configs',
+  'users'
 ] as const
 
 export type Table = (typeof TABLES)[number]

@@ -331,7 +331,7 @@ function purgeBatch(
 }
 
 /** The rows by which a token is found, and by which it is purged. */
-function rows(tenant: string, id: string, header: TokenHeader, cvcTakenAt: number | null): Change[] {
+export function rows(tenant: string, id: string, header: TokenHeader, cvcTakenAt: number | null): Change[] {
   const keys = termsOf(header).map((term) => indexKey(tenant, term, header.createdAt, id))
   if (header.expiresAt !== null) keys.push(dueKey('x', header.expiresAt, tenant, id))
   if (cvcTakenAt !== null) keys.push(dueKey('v', cvcTakenAt, tenant, id))
@@ -339,7 +339,7 @@ function rows(tenant: string, id: string, header: TokenHeader, cvcTakenAt: numbe
 }
 
 /** What removes a token: its row first, then all that leads to it. */
-function removal(tenant: string, id: string, record: TokenRecord): Change[] {
+export function removal(tenant: string, id: string, record: TokenRecord): Change[] {
   const taken = record.hasCvc ? record.cvcTakenAt : null
   const gone = rows(tenant, id, record.header, taken).map((row) => ({ ...row, value: null }))
   return [{ table: 'tokens', key: tokenKey(tenant, id), value: null, expect: record.bytes }, ...gone]

@@ -25,6 +25,7 @@ import { Tenants } from './tenants.ts'
 import { type NewToken, type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
 import { exportTokens, importTokens } from './transfer.ts'
+import { Users } from './users.ts'
 
 export interface VaultOptions {
   /** Closed with the vault. */
@@ -78,6 +79,8 @@ export class Vault {
   readonly shelves: Readonly<Record<ShelfTable, Shelf>>
   /** Settings, bound containers and logs of tenants. */
   readonly tenants: Tenants
+  /** Users and businesses of the Footprint dialect, and their fields. */
+  readonly users: Users
   // :: SHA-256 of a presented key → its caller, for the generation `#callersOf`
   #callers = new Map<string, Caller>()
   #callersOf = -1
@@ -111,7 +114,9 @@ export class Vault {
     })
     this.tenants = new Tenants(store, records, now)
     this.#revealer = new Revealer({ store, keyring, audit: this.#audit, bindings: this.tenants, now, cvcRetentionMs })
-    this.#tokens = new Tokens({ store, keyring, records, audit: this.#audit, revealer: this.#revealer, now })
+    const tokenParts = { store, keyring, records, audit: this.#audit, revealer: this.#revealer, now }
+    this.#tokens = new Tokens(tokenParts)
+    this.users = new Users(tokenParts)
   }
 
   /** Throws ERR_CONFIG, having changed nothing, when the master key is not the store's. */

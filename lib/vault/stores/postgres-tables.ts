@@ -13,5 +13,6 @@ export const TABLE_NUMBERS: Readonly<Record<Table, number>> = {
   anchors: 9,
   proxies: 10,
   reactors: 11,
-  configs: 12
+  configs: 12,
+  users: 13
 }
