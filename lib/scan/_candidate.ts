@@ -75,7 +75,7 @@ export class Candidate {
 }
 
 /** `follow`: nothing yet. */
-export const OPEN = 0
+const OPEN = 0
 /** `follow`: that was the second closer. */
 export const CLOSED = 1
 /** `follow`: no expression holds this. */
