@@ -68,7 +68,9 @@ export interface ContainerBindings {
 
 interface Entry {
   readonly id: string
-  readonly record: TokenRecord | null
+  readonly record: TokenRecord
+  /** True once a subject has chosen it. */
+  isChosen: boolean
   data: Secret | null
 }
 
@@ -112,8 +114,7 @@ export class Revealer {
 
   /** Every distinct id to look for. The tokens that subjects with different beginnings name are different. */
   #candidates(subjects: readonly RevealSubject[], limit: number): string[] {
-    const only = subjects.length === 1 ? subjects[0] : undefined
-    if (only !== undefined && only.candidates.length === 1) return [only.candidates[0] as string]
+    if (subjects.length <= limit && subjects.length <= FEW) return fewCandidates(subjects)
     const ids = new Set<string>()
     const beginnings = new Set<string>()
     for (const { candidates } of subjects) {
@@ -145,9 +146,10 @@ export class Revealer {
       const id = ids[at] as string
       if (row === undefined || !isWellFormed(id)) continue
       const record = new TokenRecord(row)
-      if (!record.isExpired(now)) entries.set(id, { id, record, data: null })
+      if (!record.isExpired(now)) entries.set(id, { id, record, isChosen: false, data: null })
     }
     const chosen: Entry[] = []
+    const distinct: Entry[] = []
     const places: number[] = []
     const unknown = new Set<string>()
     for (const { text, candidates } of subjects) {
@@ -161,9 +163,10 @@ export class Revealer {
       else {
         chosen.push(entry)
         places.push(place)
+        if (!entry.isChosen) distinct.push(entry)
+        entry.isChosen = true
       }
     }
-    const distinct = chosen.length === 1 ? chosen : [...new Set(chosen)]
     if (distinct.length > limit) throw overLimit(limit)
     if (unknown.size > 0) throw this.#refuse(caller, purpose, distinct, unknownTokens([...unknown]))
     this.#check(caller, purpose, distinct)
@@ -177,7 +180,6 @@ export class Revealer {
     let forbidden: string[] | null = null
     let unbound = true
     for (const { id, record } of entries) {
-      if (record === null) continue
       const container = record.container
       if (caller.allows(permission, container) !== 'reveal') {
         forbidden ??= []
@@ -221,18 +223,18 @@ export class Revealer {
   ): MaybePromise<FoundToken[]> {
     const { keyring } = this.#parts
     for (const { record } of distinct) {
-      if (record === null || keyring.opener(record.bytes, record.sealAt) !== undefined) continue
+      if (keyring.opener(record.bytes, record.sealAt) !== undefined) continue
       const fetched = keyring.fetch(record.bytes, record.sealAt)
       if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, distinct, chosen, places))
     }
     for (const entry of distinct) {
-      if (entry.record !== null) entry.data = new Secret(this.plaintext(caller.tenant, entry.id, entry.record))
+      entry.data = new Secret(this.plaintext(caller.tenant, entry.id, entry.record))
     }
     this.revealed += distinct.length
     const found: FoundToken[] = []
     for (let at = 0; at < chosen.length; at++) {
       const { id, record, data } = chosen[at] as Entry
-      if (record === null || data === null) continue
+      if (data === null) continue
       found.push(new FoundToken(places[at] as number, id, data, record, caller.tenant))
     }
     return found
@@ -293,6 +295,15 @@ export class Revealer {
   }
 }
 
+/** Of few subjects, which cannot be over the limit, without a set. */
+function fewCandidates(subjects: readonly RevealSubject[]): string[] {
+  const ids: string[] = []
+  for (const { candidates } of subjects) {
+    for (const candidate of candidates) if (!ids.includes(candidate)) ids.push(candidate)
+  }
+  return ids
+}
+
 /** The members of an audit record, each with a comma after it. */
 function describe(caller: Caller, purpose: Purpose, entries: readonly Entry[]): string {
   const { door, destination, traceId, reason } = purpose
@@ -328,3 +339,4 @@ const unknownTokens = (names: string[]) => {
 
 /** Bounds the work of subjects with many dots. */
 const LOOKUPS_PER_TOKEN = 64
+const FEW = 8
