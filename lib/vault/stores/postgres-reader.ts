@@ -123,7 +123,7 @@ function boundsOf(table: Table, { prefix, after, skip = 0, limit, reverse }: Ran
 export const GENERATION: Statement = { name: 'generation', text: 'select value from sluice.generation' }
 
 /**
- * NOTE: `key = any ($2)` would be a filter over the whole table in a plan that was made while it was empty; `offset 0`
+ * NOTE: `key = any ($2)` would be a filter over the whole table in a plan that was made while it was small; `offset 0`
  * makes each key a query of its own.
  */
 const LOAD: Statement = {

@@ -104,7 +104,7 @@ async function withServer(): Promise<void> {
     await Promise.all(stores.map((store) => store.close()))
   })
 
-  t.test('statements that were planned over an empty table go by the key in a full one', async (t) => {
+  t.test('statements that were planned over a small table go by the key in a large one', async (t) => {
     await empty()
     const store = await openPostgres({ url, connections: 3 })
     const work = async (n: number): Promise<void> => {
@@ -121,6 +121,8 @@ async function withServer(): Promise<void> {
       await store.write({ changes: [put(`t:${n}`)], present: [row] })
       await store.write({ changes: [{ ...row, value: null, expect: Buffer.from(row.key) }] })
     }
+    // NOTE: with one row, not none: an empty table that was never analyzed counts as ten pages.
+    await store.write({ changes: [put('t:1')] })
     await work(1)
     const rows = Array.from({ length: 5000 }, (_, n) => put(`t:${n}`))
     for (let at = 0; at < rows.length; at += 500) await store.write({ changes: rows.slice(at, at + 500) })
