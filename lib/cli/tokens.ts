@@ -7,8 +7,8 @@ import { CONFIG_FLAG, guarded, parseArguments, settingsOf, UsageError } from './
 import { openVault, takeMasterKey } from './vault.ts'
 
 /**
- * `sluice tokens export | import FILE --key-file F --config F`: moves tokens between vaults in a sealed file. The key file
- * has the form of a master key file; both sides are given the same.
+ * `sluice tokens export | import FILE --key-file F --config F`: moves a vault in a sealed file: tokens, applications with
+ * their keys, and all else but the audit log. The key file has the form of a master key file; both sides are given the same.
  */
 export function runTokens(argv: readonly string[]): Promise<number> {
   return guarded('tokens', USAGE, async () => {
@@ -34,16 +34,18 @@ export function runTokens(argv: readonly string[]): Promise<number> {
 async function exportTo(vault: Vault, key: MasterKey, path: string): Promise<void> {
   const file = createWriteStream(path, { flags: 'wx', mode: 0o600 })
   await once(file, 'open')
-  const count = await vault.exportTokens(key, async (piece) => {
+  const count = await vault.exportTo(key, async (piece) => {
     if (!file.write(piece)) await once(file, 'drain')
   })
   file.end()
   await once(file, 'close')
-  process.stdout.write(`${count} tokens are in ${path}, sealed, without card verification codes\n`)
+  process.stdout.write(
+    `${count} tokens are in ${path}, sealed, without card verification codes, and applications with their keys\n`
+  )
 }
 
 async function importFrom(vault: Vault, key: MasterKey, path: string): Promise<void> {
-  const { made, existing } = await vault.importTokens(key, createReadStream(path) as AsyncIterable<Buffer>)
+  const { made, existing } = await vault.importFrom(key, createReadStream(path) as AsyncIterable<Buffer>)
   process.stdout.write(`${made} tokens made, ${existing} were there already\n`)
 }
 

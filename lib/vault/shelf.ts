@@ -5,7 +5,7 @@
 import { SluiceError } from '../errors.ts'
 import type { Keyring } from './keyring.ts'
 import type { Actor, Records } from './records.ts'
-import { type DataKey, open, PURPOSE_ROW, seal } from './seal.ts'
+import { type DataKey, open, PURPOSE_ROW, type SealPlace, seal } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
 
 export type ShelfTable = 'proxies' | 'reactors' | 'configs'
@@ -84,9 +84,14 @@ export class Shelf {
     if ((await store.write({ changes: [change, log], raise: true })) !== null) throw changed()
   }
 
-  #place(tenant: string, id: string) {
-    return { purpose: PURPOSE_ROW, tenant, id: `${this.#table}/${id}`, header: NOTHING, start: 0, end: 0 }
+  #place(tenant: string, id: string): SealPlace {
+    return shelfPlace(this.#table, tenant, id)
   }
+}
+
+/** Where the seal of a document belongs. */
+export function shelfPlace(table: ShelfTable, tenant: string, id: string): SealPlace {
+  return { purpose: PURPOSE_ROW, tenant, id: `${table}/${id}`, header: NOTHING, start: 0, end: 0 }
 }
 
 const changed = () => new SluiceError('ERR_CONFLICT', 'Somebody else changed it meanwhile')

@@ -1,5 +1,6 @@
 /**
- * Moving tokens between vaults: a file sealed under a transfer key that both sides are given.
+ * Moving a vault to another store or master key: a file sealed under a transfer key that both sides are given. With the
+ * tokens go applications with their keys, users, bindings, settings, documents and the log of changes.
  *
  *     "SLUICE EXPORT 1\n" | salt (32) | frame | frame | …
  *     frame = length (4) | AES-256-GCM ciphertext of JSON, tag last (16)
@@ -11,11 +12,10 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import { formatJson, type Json, parseJson } from '../json.ts'
-import type { Keyring } from './keyring.ts'
 import type { Revealer } from './reveal.ts'
-import type { Store } from './store.ts'
 import { type TokenHeader, TokenRecord } from './token.ts'
 import type { Tokens } from './tokens.ts'
+import { type MovedRow, movedRows, putMovedRows, type RowParts } from './transfer-rows.ts'
 
 interface Exported {
   readonly tenant: string
@@ -25,17 +25,24 @@ interface Exported {
   readonly data: string
 }
 
+export interface ExportParts extends RowParts {
+  readonly revealer: Revealer
+}
+
+export interface ImportParts extends RowParts {
+  readonly tokens: Tokens
+}
+
 interface Frame {
   readonly tenants?: Readonly<Record<string, string>>
+  readonly rows?: readonly MovedRow[]
   readonly tokens?: readonly Exported[]
   readonly end?: number
 }
 
-/** Every token of every tenant that has not expired, as pieces of a file. Gives how many. */
-export async function exportTokens(
-  store: Store,
-  keyring: Keyring,
-  revealer: Revealer,
+/** All of a vault, less tokens that have expired, as pieces of a file. Gives how many tokens. */
+export async function exportVault(
+  { store, keyring, records, revealer }: ExportParts,
   transferKey: KeyObject,
   now: number,
   write: (piece: Buffer) => Promise<void>
@@ -46,6 +53,7 @@ export async function exportTokens(
   const put = (frame: Frame) => write(sealFrame(key, number++, formatJson(frame as unknown as Json)))
   await write(Buffer.concat([MAGIC, salt]))
   await put({ tenants: await keyring.exportTenantKeys() })
+  for await (const rows of movedRows({ store, keyring, records })) await put({ rows })
   let after: string | undefined
   for (;;) {
     const rows = await store.scan('tokens', { prefix: '', limit: BATCH, ...(after === undefined ? {} : { after }) })
@@ -67,24 +75,26 @@ export async function exportTokens(
 }
 
 /**
- * Makes the tokens of an exported file. Ids that exist already are left as they are, and counted. Throws ERR_INPUT when
+ * Puts an exported file into a vault. What exists already is left as it is; of tokens that is counted. Throws ERR_INPUT when
  * the file is not whole, or sealed under another key; what came before the fault is then there already.
  */
-export async function importTokens(
-  keyring: Keyring,
-  tokens: Tokens,
+export async function importVault(
+  { tokens, ...parts }: ImportParts,
   transferKey: KeyObject,
   file: AsyncIterable<Buffer>
 ): Promise<{ made: number; existing: number }> {
   let key: KeyObject | null = null
   let [number, made, existing] = [0, 0, 0]
   let ended = false
-  let rest: Buffer = Buffer.alloc(0)
+  let pieces: Buffer[] = []
+  let [had, needed] = [0, MAGIC.length + 32]
   for await (const piece of file) {
-    rest = Buffer.concat([rest, piece])
+    pieces.push(piece)
+    had += piece.length
+    if (had < needed) continue
+    let rest: Buffer = Buffer.concat(pieces)
     if (key === null) {
-      if (rest.length < MAGIC.length + 32) continue
-      if (!rest.subarray(0, MAGIC.length).equals(MAGIC)) throw fault('it is no export of tokens')
+      if (!rest.subarray(0, MAGIC.length).equals(MAGIC)) throw fault('it is no export of a vault')
       key = frameKey(transferKey, rest.subarray(MAGIC.length, MAGIC.length + 32))
       rest = rest.subarray(MAGIC.length + 32)
     }
@@ -93,7 +103,8 @@ export async function importTokens(
       const length = rest.readUInt32BE()
       const frame = parseJson(openFrame(key, number++, rest.subarray(4, 4 + length))) as unknown as Frame
       rest = rest.subarray(4 + length)
-      if (frame.tenants !== undefined) await keyring.importTenantKeys(frame.tenants)
+      if (frame.tenants !== undefined) await parts.keyring.importTenantKeys(frame.tenants)
+      if (frame.rows !== undefined) await putMovedRows(parts, frame.rows)
       const restored = await Promise.all(
         (frame.tokens ?? []).map(({ tenant, id, header, data }) => tokens.restore(tenant, id, header, data))
       )
@@ -105,8 +116,11 @@ export async function importTokens(
       ended = true
       if (frame.end !== made + existing) throw fault('tokens are missing')
     }
+    pieces = [rest]
+    had = rest.length
+    needed = had < 4 ? 4 : 4 + rest.readUInt32BE()
   }
-  if (!ended || rest.length > 0) throw fault('it is cut off')
+  if (!ended || had > 0) throw fault('it is cut off')
   return { made, existing }
 }
 
@@ -144,4 +158,5 @@ function nonceOf(number: number): Buffer {
 
 const fault = (why: string) => new SluiceError('ERR_INPUT', `The file cannot be imported: ${why}`)
 const MAGIC = Buffer.from('SLUICE EXPORT 1\n')
-const BATCH = 100
+/** A frame is one text in memory, and a token may have 10 MB. */
+const BATCH = 20

@@ -24,7 +24,8 @@ import type { MaybePromise, Store } from './store.ts'
 import { Tenants } from './tenants.ts'
 import { type NewToken, type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
-import { exportTokens, importTokens } from './transfer.ts'
+import { exportVault, importVault } from './transfer.ts'
+import type { RowParts } from './transfer-rows.ts'
 import { Users } from './users.ts'
 
 export interface VaultOptions {
@@ -347,14 +348,18 @@ export class Vault {
     return verifyAudit(this.#auditDirectory, this.#keyring.derive('audit'), this.#store, this.#records)
   }
 
-  /** Writes every token into a file sealed under `transferKey`. Gives how many. */
-  exportTokens(transferKey: MasterKey, write: (piece: Buffer) => Promise<void>): Promise<number> {
-    return exportTokens(this.#store, this.#keyring, this.#revealer, transferKey.key, this.#now(), write)
+  /** Writes the vault into a file sealed under `transferKey`. Gives how many tokens. */
+  exportTo(transferKey: MasterKey, write: (piece: Buffer) => Promise<void>): Promise<number> {
+    return exportVault({ ...this.#rowParts, revealer: this.#revealer }, transferKey.key, this.#now(), write)
   }
 
-  /** Makes the tokens of such a file. Throws ERR_INPUT when it is not whole. */
-  importTokens(transferKey: MasterKey, file: AsyncIterable<Buffer>): Promise<{ made: number; existing: number }> {
-    return importTokens(this.#keyring, this.#tokens, transferKey.key, file)
+  /** Puts such a file into this vault. Throws ERR_INPUT when it is not whole. */
+  importFrom(transferKey: MasterKey, file: AsyncIterable<Buffer>): Promise<{ made: number; existing: number }> {
+    return importVault({ ...this.#rowParts, tokens: this.#tokens }, transferKey.key, file)
+  }
+
+  get #rowParts(): RowParts {
+    return { store: this.#store, keyring: this.#keyring, records: this.#records }
   }
 
   /** Deletes what has expired and cvcs whose time is over: once now, then every minute until the vault is closed. */

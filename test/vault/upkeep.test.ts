@@ -152,7 +152,7 @@ t.test('tokens move to another vault, without their cvc', async (t) => {
   const [key] = parseMasterKeys(newMasterKey())
   if (key === undefined) throw new Error('no key')
   const pieces: Buffer[] = []
-  t.equal(await from.vault.exportTokens(key, async (piece) => void pieces.push(piece)), 251)
+  t.equal(await from.vault.exportTo(key, async (piece) => void pieces.push(piece)), 251)
   const file = Buffer.concat(pieces)
   t.notMatch(file.toString('latin1'), '4242424242424242')
   async function* read(bytes: Buffer, step = 1000): AsyncGenerator<Buffer> {
@@ -163,14 +163,14 @@ t.test('tokens move to another vault, without their cvc', async (t) => {
     const to = await open()
     const reader = await to.caller()
     await to.vault.create(await to.caller({ tenant: 'else' }), [card('moved')], 't')
-    t.same(await to.vault.importTokens(key, read(file)), { made: 251, existing: 0 })
+    t.same(await to.vault.importFrom(key, read(file)), { made: 251, existing: 0 })
     t.equal(await dataOf(to.vault, reader, 'moved'), '{"number":"4242424242424242"}')
     const view = await to.vault.read(reader, 'moved', purpose('read'))
     t.equal(view.rest.fingerprint, kept[0]?.rest.fingerprint, 'fingerprints stay')
     t.same([view.createdAt, view.rest.metadata], [kept[0]?.createdAt, { a: '1' }])
     const all = { caller: reader, condition: null, permission: 'token:read', isExact: false } as const
     t.equal((await to.vault.page(all, 1, 1, 't')).total, 251)
-    t.same(await to.vault.importTokens(key, read(file, 7)), { made: 0, existing: 251 }, 'again, in small pieces')
+    t.same(await to.vault.importFrom(key, read(file, 7)), { made: 0, existing: 251 }, 'again, in small pieces')
     await to.vault.close()
   })
 
@@ -186,10 +186,10 @@ t.test('tokens move to another vault, without their cvc', async (t) => {
       Buffer.from('x'.repeat(100)),
       Buffer.alloc(0)
     ]) {
-      await t.rejects(to.vault.importTokens(key, read(bytes)), { code: 'ERR_INPUT' })
+      await t.rejects(to.vault.importFrom(key, read(bytes)), { code: 'ERR_INPUT' })
     }
     const [other] = parseMasterKeys(newMasterKey())
-    await t.rejects(to.vault.importTokens(other ?? key, read(file)), { code: 'ERR_INPUT' })
+    await t.rejects(to.vault.importFrom(other ?? key, read(file)), { code: 'ERR_INPUT' })
     await to.vault.close()
   })
   await from.vault.close()

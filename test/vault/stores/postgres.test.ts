@@ -2,10 +2,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
-import type { Caller } from '../../../lib/vault/access.ts'
 import { newMasterKey } from '../../../lib/vault/master-key.ts'
 import { openPostgres } from '../../../lib/vault/stores/postgres.ts'
-import { newKeyMemo, type Vault } from '../../../lib/vault/vault.ts'
+import { newKeyMemo } from '../../../lib/vault/vault.ts'
 import { certificates, newCertificates } from '../../kit/certificates.ts'
 import { runCommand } from '../../kit/command.ts'
 import { postgresIsMissing, startPostgres } from '../../kit/postgres.ts'
@@ -297,7 +296,7 @@ async function withServer(): Promise<void> {
     t.match(error, { code: 'ERR_STORE_UNAVAILABLE', message: /^vault\.url: .*28P01/ })
   })
 
-  t.test('tokens move from LMDB to PostgreSQL and back', async (t) => {
+  t.test('a vault moves from LMDB to PostgreSQL and back', async (t) => {
     await empty()
     const keys = { a: newMasterKey(), b: newMasterKey() }
     const settings = (vault: object) => JSON.stringify({ listen: { http: { port: 0 } }, vault })
@@ -323,7 +322,12 @@ async function withServer(): Promise<void> {
     })
     const first = await openVaultAt(at('lmdb', join(folder, 'first'), keys.a))
     const ids = Array.from({ length: 130 }, (_, n) => `token-${n}`)
-    const caller = await callerOf(first)
+    const { key } = await first.createKey({ name: 'mover', permissions: ['*'], tenant: 'acme' })
+    const caller = await first.authenticate(key, newKeyMemo())
+    const actor = { tenant: 'acme', application: 'a', keyId: 'k' }
+    await first.shelves.proxies.write(actor, 'p1', '{"secret":1}', null, 'trace')
+    await first.tenants.bind(actor, '/pci/', ['psp.example'], 'trace')
+    const user = await first.users.create(caller, { kind: 'user', externalId: 'e1' }, () => [], 'trace')
     const token = (id: string) => ({
       id,
       type: 'token',
@@ -341,18 +345,17 @@ async function withServer(): Promise<void> {
     const places = [at('postgres', url, keys.b), at('lmdb', join(folder, 'second'), keys.a)]
     for (const place of places) {
       const vault = await openVaultAt(place)
-      const why = purpose()
-      const found = await vault.reveal(
-        await callerOf(vault),
-        ids.map((id) => subject(id)),
-        why,
-        1000
-      )
+      const mover = await vault.authenticate(key, newKeyMemo())
+      const subjects = ids.map((id) => subject(id))
+      const found = await vault.reveal(mover, subjects, purpose(), 1000)
       t.same(
         found.map(({ data }) => data.exposeText()),
         ids.map((id) => `"of ${id}"`),
         place.store
       )
+      t.equal((await vault.shelves.proxies.read('acme', 'p1'))?.text, '{"secret":1}')
+      t.equal((await vault.tenants.bindings('acme')).length, 1)
+      t.same(await vault.users.read('acme', user.id), user)
       await vault.close()
     }
   })
@@ -366,9 +369,4 @@ async function withServer(): Promise<void> {
     } while (left !== 0 && performance.now() < giveUpAt)
     t.equal(left, 0)
   })
-}
-
-async function callerOf(vault: Vault): Promise<Caller> {
-  const { key } = await vault.createKey({ name: 'mover', permissions: ['*'], tenant: 'acme' })
-  return vault.authenticate(key, newKeyMemo())
 }
