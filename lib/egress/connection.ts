@@ -3,6 +3,7 @@
 import type { TLSSocket } from 'node:tls'
 import { type ErrorCode, type Forwarded, type Retry, SluiceError } from '../errors.ts'
 import { type CoarseClock, NEVER } from './clock.ts'
+import { CloseNotifyWatch } from './close-notify.ts'
 import type { Carrier, Exchange } from './exchange.ts'
 import { ResponseParser, type ResponseSink } from './response-parser.ts'
 
@@ -42,9 +43,8 @@ export class Connection implements Carrier, ResponseSink {
   /** A piece of the read buffer was given away: read into another one. */
   #given = false
   #lastRead = 0
-  /** For a body that only the end delimits: bytes came in this turn of the event loop, and what the wire had given then. */
-  #readThisTurn = false
-  #wireBytes = 0
+  /** While a body runs that only the end of the connection delimits. */
+  #closeNotify: CloseNotifyWatch | null = null
 
   constructor(owner: ConnectionOwner, clock: CoarseClock, idleTimeoutMs: number) {
     this.#owner = owner
@@ -106,10 +106,10 @@ export class Connection implements Carrier, ResponseSink {
   sweep(now: number): void {
     if (now >= this.receiveDeadline) {
       if (this.#state === IDLE) this.retire()
-      else if (this.#state === BUSY) this.#late('The destination sent nothing in time')
+      else if (this.#state === BUSY) this.#fail(LATE, 'The destination sent nothing in time')
       else this.#socket?.destroy()
     } else if (now >= this.sendDeadline && this.#state === BUSY) {
-      this.#late('The destination took nothing in time')
+      this.#fail(LATE, 'The destination took nothing in time')
     }
   }
 
@@ -143,7 +143,10 @@ export class Connection implements Carrier, ResponseSink {
       if (this.#exchange !== exchange) throw thrown
       this.#failWith(new SluiceError('ERR_INTERNAL', 'A response could not be handled', { cause: thrown }))
     }
-    if (this.#parser.untilClose && this.#exchange === exchange) this.#noteWire()
+    if (this.#parser.untilClose && this.#socket !== null) {
+      this.#closeNotify ??= new CloseNotifyWatch()
+      this.#closeNotify.noteRead(this.#socket)
+    }
     if (this.#parser.fault !== null && this.#exchange === exchange) this.#refuseResponse(this.#parser.fault)
     return !this.#paused
   }
@@ -247,24 +250,13 @@ export class Connection implements Carrier, ResponseSink {
 
   // Ends
 
-  /** Notes, while a body runs whose end is the connection's, what tells an orderly end from a cut one. */
-  #noteWire(): void {
-    this.#wireBytes = wireBytesOf(this.#socket)
-    if (this.#readThisTurn) return
-    this.#readThisTurn = true
-    setImmediate(() => {
-      this.#readThisTurn = false
-    })
-  }
-
-  /** A close_notify came: with the last bytes, in the same turn, or in a record of its own behind them. */
-  #sawCloseNotify(): boolean {
-    return this.#readThisTurn || wireBytesOf(this.#socket) > this.#wireBytes
-  }
-
   readonly #onDrain = (): void => {
     this.sendDeadline = NEVER
-    this.#exchange?.continueSending()
+    try {
+      this.#exchange?.continueSending()
+    } catch (thrown) {
+      this.#failWith(new SluiceError('ERR_INTERNAL', 'The exchange failed', { cause: thrown }))
+    }
   }
 
   readonly #onEnd = (): void => {
@@ -277,7 +269,9 @@ export class Connection implements Carrier, ResponseSink {
       this.#closedEarly('ended')
       return
     }
-    if (this.#parser.untilClose) exchange.maybeTruncated = !this.#sawCloseNotify()
+    if (this.#closeNotify !== null && this.#socket !== null) {
+      exchange.maybeTruncated = !this.#closeNotify.sawCloseNotify(this.#socket)
+    }
     this.#parser.finish()
     if (this.#parser.fault !== null && this.#exchange === exchange) this.#refuseResponse(this.#parser.fault)
   }
@@ -301,13 +295,14 @@ export class Connection implements Carrier, ResponseSink {
     if (exchange === null) return
     if (isTlsFault(why)) {
       // Before a first answer such an alert can only end the handshake: no request was read.
-      const unread =
-        !this.isReused && exchange.message.streaming === 'none' && isCertificateAlert(why) && !exchange.retried
+      const certificate = why.includes('CERTIFICATE') || why.includes('UNKNOWN_CA')
+      const unread = certificate && !this.isReused && !exchange.retried
       const message = `The destination refused the TLS connection (${why})`
       this.#failWith(new SluiceError('ERR_DESTINATION_TLS', message), unread ? 'no' : undefined)
       return
     }
-    const mayRetry = this.isReused && exchange.message.replayable && exchange.isSent && !exchange.retried
+    const { replayable, streaming } = exchange.message
+    const mayRetry = this.isReused && replayable && streaming === 'none' && !exchange.retried
     if (!mayRetry) {
       this.#fail('ERR_DESTINATION_UNREACHABLE', `The destination closed the connection without an answer (${why})`)
       return
@@ -320,10 +315,6 @@ export class Connection implements Carrier, ResponseSink {
   #refuseResponse(fault: string): void {
     if (this.#parser.upgrade) this.#fail('ERR_UPGRADE', 'The destination switched protocols')
     else this.#fail('ERR_DESTINATION_RESPONSE', `The response of the destination is malformed: ${fault}`)
-  }
-
-  #late(message: string): void {
-    this.#fail('ERR_DESTINATION_TIMEOUT', message)
   }
 
   #fail(code: ErrorCode, message: string, retry?: Retry): void {
@@ -348,13 +339,9 @@ export class Connection implements Carrier, ResponseSink {
     const { keepAliveMs } = this.#parser
     // Leave a second before the destination would close it: a request in flight then would be lost.
     const idleMs = keepAliveMs < 0 ? this.#idleTimeoutMs : Math.min(this.#idleTimeoutMs, keepAliveMs - 1000)
-    if (idleMs <= 0) {
-      this.#lose()
-      this.#close()
-      return
-    }
-    this.receiveDeadline = this.#clock.after(idleMs)
-    this.#owner.connectionFree(this)
+    this.receiveDeadline = this.#clock.after(this.isReused ? idleMs : Math.max(idleMs, FIRST_USE_MS))
+    if (idleMs > 0 || !this.isReused) this.#owner.connectionFree(this)
+    else this.retire()
   }
 
   /** Ends the connection in order (close_notify, FIN), and for certain a little later. */
@@ -386,18 +373,8 @@ export class Connection implements Carrier, ResponseSink {
   }
 }
 
-/** Bytes that have come over the wire, TLS records and all; NOTE: through a handle that Node does not document. */
-function wireBytesOf(socket: TLSSocket | null): number {
-  const { _handle: handle } = socket as unknown as { _handle?: { _parent?: { bytesRead?: number } } }
-  return handle?._parent?.bytesRead ?? 0
-}
-
 function isTlsFault(code: string): boolean {
   return code.startsWith('ERR_SSL_') || code === 'EPROTO'
-}
-
-function isCertificateAlert(code: string): boolean {
-  return code.includes('CERTIFICATE') || code.includes('UNKNOWN_CA')
 }
 
 function codeOf(error: NodeJS.ErrnoException): string {
@@ -410,6 +387,7 @@ const BUSY = 2
 const GONE = 3
 
 const CONTINUE = 100
+const LATE = 'ERR_DESTINATION_TIMEOUT'
 
 /** TLS hands over at most a record's worth at once. */
 const READ_BYTES = 16384
@@ -419,6 +397,8 @@ const GIVE_BYTES = 4096
 const BACKLOG_BYTES = 65536
 /** For the destination to answer our close. */
 const CLOSE_MS = 1000
+/** For a new connection to be used at all, however short connections may be idle. */
+const FIRST_USE_MS = 1000
 
 /** All connections read into this one: what lies in it is dealt with before the next read of any. */
 const SHARED_BUFFER = Buffer.allocUnsafeSlow(READ_BYTES)

@@ -91,6 +91,13 @@ t.test('does not reuse a connection after', async (t) => {
   }
 })
 
+t.test('an idle time of 0 keeps no connection, but for the request that it was opened for', async (t) => {
+  const { destination, egress, send } = await newPair(t, answering(OK), { idleTimeoutMs: 0 })
+  for (let i = 0; i < 2; i++) t.equal((await send()).status, 200)
+  t.equal(destination.connections.length, 2)
+  t.equal(egress.idle, 0)
+})
+
 t.test('a connection is used again in the next turn, and who waits for that opens no other', async (t) => {
   const { destination, egress, peer, send } = await newPair(t, answering(OK))
   await send()
@@ -145,6 +152,24 @@ t.test('retries', async (t) => {
     const large = 'x'.repeat(300_000)
     t.equal((await send(newMessage(large, { method: 'PUT', replayable: true }))).status, 200)
     t.equal(destination.requests.at(-1)?.body.toString(), large)
+  })
+  await t.test('also when only a part of it was taken', async (t) => {
+    const { destination, send } = await newPair(t, async (connection) => {
+      if (connection === destination.connections[0]) {
+        await connection.request()
+        await connection.send(OK)
+        await connection.receivesBytes(connection.arrived + 100_000)
+        connection.reset()
+      } else {
+        await connection.receivesBytes(3_000_000)
+        await connection.send(OK)
+      }
+    })
+    await send()
+    const large = 'x'.repeat(3_000_000)
+    const heard = await send(newMessage(large, { method: 'PUT', replayable: true }))
+    t.equal(heard.error, null)
+    t.equal(destination.connections.length, 2)
   })
   await t.test('not a second time', async (t) => {
     let requests = 0
