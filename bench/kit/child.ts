@@ -89,14 +89,23 @@ export async function listenOnLoopback(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** A port that was free a moment ago: for programs that cannot say which one they took. */
+/**
+ * A port that was free a moment ago: for programs that cannot say which one they took. Below the range that outgoing
+ * connections get theirs from, so that none of those takes it in between.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  const port = await listenOnLoopback(server)
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  return port
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!free) continue
+    await new Promise((resolve) => {
+      server.close(resolve)
+    })
+    return port
+  }
 }
 
 /** CPU time that a process has used so far, all its threads. */
