@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import type { Log } from '../observe/log.ts'
 import type { MetricsSnapshot } from '../observe/metrics.ts'
 import type { Vault } from '../vault/vault.ts'
+import { giveHeapBack } from './heap.ts'
 
 /** What serves: this process, or workers of it. */
 export interface Server {
@@ -30,6 +31,7 @@ export interface ServerParts {
 export async function startServer(config: Config, parts: ServerParts): Promise<LoneServer> {
   const { vault, log, version, withAdmin } = parts
   try {
+    await giveHeapBack()
     const app = await startApp(config, { vault, log, version, withAdmin })
     for (const [setting, at] of Object.entries({
       'listen.http': app.http,
