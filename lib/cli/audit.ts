@@ -1,4 +1,5 @@
-import { CONFIG_FLAG, guarded, parseArguments, settingsOf, UsageError } from './command.ts'
+import { CONFIG_FLAG, parseArguments, settingsOf } from './command.ts'
+import { guarded, UsageError } from './guard.ts'
 import { openVault, takeMasterKey } from './vault.ts'
 
 /** `sluice audit verify --config F`: exit 1 when a record was removed, changed, moved or cut off. */

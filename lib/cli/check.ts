@@ -1,6 +1,7 @@
-import { MASTER_KEY } from '../config/load.ts'
+import { MASTER_KEY } from '../config/faults.ts'
 import { parseMasterKeys, readMasterKeys } from '../vault/master-key.ts'
-import { CONFIG_FLAG, configOf, guarded, parseArguments, UsageError } from './command.ts'
+import { CONFIG_FLAG, configOf, parseArguments } from './command.ts'
+import { guarded, UsageError } from './guard.ts'
 
 /** `sluice check --config F`: exit code 0, or 1 with every fault of the configuration on a line of its own. */
 export function runCheck(argv: readonly string[]): Promise<number> {

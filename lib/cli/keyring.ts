@@ -1,6 +1,7 @@
 import { createMasterKeyFile } from '../vault/master-key.ts'
 import type { Vault } from '../vault/vault.ts'
-import { CONFIG_FLAG, guarded, parseArguments, settingsOf, UsageError } from './command.ts'
+import { CONFIG_FLAG, parseArguments, settingsOf } from './command.ts'
+import { guarded, UsageError } from './guard.ts'
 import { openVault, takeMasterKey } from './vault.ts'
 
 /**

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { Rule } from '../vault/permissions.ts'
 import type { KeyListing, KeyRequest, Vault } from '../vault/vault.ts'
-import { CONFIG_FLAG, guarded, parseArguments, Refusal, settingsOf, UsageError } from './command.ts'
+import { CONFIG_FLAG, parseArguments, settingsOf } from './command.ts'
+import { guarded, Refusal, UsageError } from './guard.ts'
 import { openVault, takeMasterKey } from './vault.ts'
 
 /** `sluice keys create | list | revoke ID`: API keys. Works whether or not the server runs. */

@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { type AdminServer, startAdmin } from '../observe/admin.ts'
 import type { Log } from '../observe/log.ts'
 import { METRICS_TYPE, Metrics, type MetricsSnapshot, mergedText } from '../observe/metrics.ts'
-import { Refusal } from './command.ts'
+import { Refusal } from './guard.ts'
 import type { Server } from './server.ts'
 import type { ToPrimary, ToWorker } from './worker.ts'
 

@@ -2,15 +2,15 @@ import cluster from 'node:cluster'
 import { statSync } from 'node:fs'
 import { url as inspectorUrl } from 'node:inspector'
 import { availableParallelism } from 'node:os'
-import { ConfigError } from '../config/faults.ts'
-import { MASTER_KEY } from '../config/load.ts'
+import { ConfigError, MASTER_KEY } from '../config/faults.ts'
 import { reloaded } from '../config/reload.ts'
 import type { Config } from '../config/schema.ts'
 import { Log } from '../observe/log.ts'
 import { Caller } from '../vault/access.ts'
 import { DestinationList } from '../vault/destinations.ts'
 import type { Vault } from '../vault/vault.ts'
-import { type Arguments, CONFIG_FLAG, configOf, guarded, parseArguments, Refusal } from './command.ts'
+import { readAside } from './aside.ts'
+import { guarded, Refusal } from './guard.ts'
 import { isDev } from './dev-marker.ts'
 import { startWorkers } from './primary.ts'
 import { dieOfBugs, type Server, startServer } from './server.ts'
@@ -24,9 +24,8 @@ import { runWorker } from './worker.ts'
 export function runServe(argv: readonly string[], version: string): Promise<number> {
   if (cluster.isWorker) return runWorker()
   return guarded('serve', USAGE, async () => {
-    const given = parseArguments(argv, CONFIG_FLAG, { withSettings: true })
     refuseInspector()
-    const config = configOf(given)
+    const config = await readAside(argv)
     if (isDev(config))
       throw new Refusal('the vault or its master key was made by sluice dev, which keeps its keys in plain files')
     const masterKey = takeMasterKey(config)
@@ -46,7 +45,9 @@ export function runServe(argv: readonly string[], version: string): Promise<numb
     log.event('info', 'started', { workers })
     let current = config
     process.on('SIGHUP', () => {
-      current = reload(given, current, server, log)
+      void reload(argv, current, server, log).then((config) => {
+        current = config
+      })
     })
     const signal = await stopSignal()
     log.event('info', 'draining', { signal })
@@ -82,11 +83,11 @@ async function warnOfOpenKeys(vault: Vault, config: Config, log: Log): Promise<v
 }
 
 /** The configuration that is in force after a SIGHUP; a faulty one changes nothing. */
-function reload(given: Arguments, current: Config, server: Server, log: Log): Config {
+async function reload(argv: readonly string[], current: Config, server: Server, log: Log): Promise<Config> {
   let next: Config
   try {
     // The master key is taken from the environment by now, and a reload does not ask for it.
-    next = configOf(given, { [MASTER_KEY]: 'taken at the start' })
+    next = await readAside(argv, { [MASTER_KEY]: 'taken at the start' })
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     const settings = error.faults.map(({ path }) => path)

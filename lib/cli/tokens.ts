@@ -3,7 +3,8 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import type { MasterKey } from '../vault/master-key.ts'
 import { readMasterKeys } from '../vault/master-key.ts'
 import type { Vault } from '../vault/vault.ts'
-import { CONFIG_FLAG, guarded, parseArguments, settingsOf, UsageError } from './command.ts'
+import { CONFIG_FLAG, parseArguments, settingsOf } from './command.ts'
+import { guarded, UsageError } from './guard.ts'
 import { openVault, takeMasterKey } from './vault.ts'
 
 /**

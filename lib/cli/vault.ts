@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { MASTER_KEY } from '../config/load.ts'
+import { MASTER_KEY } from '../config/faults.ts'
 import type { Config } from '../config/schema.ts'
 import { SluiceError } from '../errors.ts'
 import { parseMasterKeys } from '../vault/master-key.ts'

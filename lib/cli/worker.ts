@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts'
 import { Log } from '../observe/log.ts'
 import type { MetricsSnapshot } from '../observe/metrics.ts'
-import { explain } from './command.ts'
+import { explain } from './guard.ts'
 import { dieOfBugs, type LoneServer, startServer } from './server.ts'
 import { openVault } from './vault.ts'
 

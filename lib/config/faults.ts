@@ -21,3 +21,6 @@ export class ConfigError extends SluiceError {
 function faultLine({ path, why }: Fault): string {
   return path === '' ? why : `${path}: ${why}`
 }
+
+/** The variable that holds the master key itself, in the stead of `vault.masterKeyFile`. */
+export const MASTER_KEY = 'SLUICE_MASTER_KEY'

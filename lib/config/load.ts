@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import type { z } from 'zod'
-import { ConfigError, type Fault } from './faults.ts'
+import { ConfigError, type Fault, MASTER_KEY } from './faults.ts'
 import { absolutePaths, merge, readTexts, readYaml, type Tree } from './layers.ts'
 import { type Config, configSchema, SETTINGS } from './schema.ts'
 
@@ -58,9 +58,6 @@ export function parseConfig(values: object, base: string): Config {
   if (config === null || faults.length > 0) throw new ConfigError(faults)
   return freeze(config)
 }
-
-/** The variable that holds the master key itself, in the stead of `vault.masterKeyFile`. */
-export const MASTER_KEY = 'SLUICE_MASTER_KEY'
 
 /** Defaults that are paths, so that they are made absolute like the given ones. */
 function defaultPaths(): Tree {
