@@ -42,6 +42,8 @@ export function startChild(options: ChildOptions): Child {
   guard()
   const cores = coresOf(options.role)
   const words = [
+    // A runner of tests loads its own modules into every process below it by this variable: they would be measured too.
+    ...(hasSetpriv ? ['env', '-u', 'NODE_OPTIONS'] : []),
     ...(hasSetpriv ? ['setpriv', '--pdeathsig', 'KILL'] : []),
     ...(cores === null ? [] : ['taskset', '-c', cores])
   ]

@@ -31,8 +31,8 @@ export interface ServerParts {
 export async function startServer(config: Config, parts: ServerParts): Promise<LoneServer> {
   const { vault, log, version, withAdmin } = parts
   try {
-    await giveHeapBack()
     const app = await startApp(config, { vault, log, version, withAdmin })
+    await giveHeapBack()
     for (const [setting, at] of Object.entries({
       'listen.http': app.http,
       'listen.https': app.https,

@@ -190,6 +190,8 @@ class NodeClient implements Client {
     this.#request.on('error', ignore)
   }
 
+  recycle(): void {}
+
   pause(): void {
     if (!this.bodyComplete) this.#request.pause()
   }

@@ -117,6 +117,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     if (this.#state === DONE) return
     this.#requestBytes += chunk.length
     try {
+      if (this.#state === COLLECTING && this.#exchange?.isFlushed === true) this.#client.recycle()
       if (this.#decoder === null) this.#take(chunk)
       else if (!this.#decoder.write(chunk)) this.#client.pause()
     } catch (error) {
