@@ -219,10 +219,6 @@ export class Connection implements Carrier, ResponseSink {
     return socket.writableLength < BACKLOG_BYTES
   }
 
-  get isFlushed(): boolean {
-    return this.#socket !== null && this.#socket.writableLength === 0
-  }
-
   requestSent(): void {
     if (this.#exchange !== null) this.#awaitResponse(this.#exchange)
   }

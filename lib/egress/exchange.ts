@@ -58,8 +58,6 @@ export interface ResponseHandler {
 export interface Carrier {
   /** Hands bytes to the socket. False: wait for `continueSending`. */
   send(bytes: Uint8Array | string): boolean
-  /** The socket has let go of everything that it was handed. */
-  readonly isFlushed: boolean
   /** As `send`, with the framing of a chunk around the bytes. */
   sendChunk(bytes: Uint8Array): boolean
   /** The request's last byte was handed over. */
@@ -109,11 +107,6 @@ export class Exchange {
   /** The whole request was handed to the socket. */
   get isSent(): boolean {
     return this.#stage === SENT
-  }
-
-  /** Whatever was given to `write` has left: its memory may be used again. */
-  get isFlushed(): boolean {
-    return this.#carrier?.isFlushed === true && this.#early.length === 0
   }
 
   /** Nothing more is told or sent. */

@@ -16,8 +16,6 @@ export interface Client {
   attend(sink: ClientSink): void
   /** Starts the body: answers `Expect: 100-continue`, then calls the sink, from this call on. Call it once. */
   receive(): void
-  /** Every piece of the body before the one that is being handed over is done with: its memory may be read into. */
-  recycle(): void
   pause(): void
   resume(): void
   /** A complete answer in one write. `fields` are flat and hold no framing. */

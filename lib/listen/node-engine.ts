@@ -190,8 +190,6 @@ class NodeClient implements Client {
     this.#request.on('error', ignore)
   }
 
-  recycle(): void {}
-
   pause(): void {
     if (!this.bodyComplete) this.#request.pause()
   }

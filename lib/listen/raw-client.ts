@@ -15,8 +15,6 @@ export interface Carrier {
   endsWith(client: RawClient, whole: boolean): boolean
   /** The line or lines that say so, or not. */
   persistenceLines(close: boolean): string
-  /** Earlier pieces of the request's body are done with. */
-  recycle(): void
   /** Strings are latin1. */
   write(bytes: Uint8Array | string): void
   /** Hands on a large body in slices, as the client takes them. */
@@ -82,10 +80,6 @@ export class RawClient implements Client {
     // An HTTP/1.0 client knows no interim responses. RFC 9110, 10.1.1.
     if (this.head.expectsContinue && this.#minor > 0 && !this.answered) this.#carrier.write(CONTINUE)
     this.#carrier.bodyWanted()
-  }
-
-  recycle(): void {
-    this.#carrier.recycle()
   }
 
   pause(): void {

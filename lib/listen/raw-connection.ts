@@ -130,10 +130,6 @@ export class RawConnection implements Carrier, RequestSink {
     return this.#mayParse()
   }
 
-  recycle(): void {
-    this.#reads.recycle()
-  }
-
   requestComplete(): void {
     const client = this.#client
     if (client === null) return

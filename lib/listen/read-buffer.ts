@@ -33,9 +33,6 @@ export class ReadBuffer {
   #buffer: Buffer = SHARED_BUFFER
   /** A piece of the buffer was given away: read into another one. */
   #given = false
-  /** The buffer before this one, while pieces of it may be in use, and one that is free. */
-  #before: Buffer | null = null
-  #spare: Buffer | null = null
 
   /** @param ownBytes size of a buffer that pieces may be given away of */
   constructor(ownBytes: number) {
@@ -45,22 +42,9 @@ export class ReadBuffer {
   /** @param large the next read may hold a large piece of a body */
   next(large: boolean): Buffer {
     if (!large || this.lastBytes < GIVE_BYTES) this.#buffer = SHARED_BUFFER
-    else if (this.#given || this.#buffer === SHARED_BUFFER) this.#turn()
+    else if (this.#given || this.#buffer === SHARED_BUFFER) this.#buffer = Buffer.allocUnsafeSlow(this.#ownBytes)
     this.#given = false
     return this.#buffer
-  }
-
-  /** The pieces of earlier buffers are done with. A large body would leave a buffer a read to the collector. */
-  recycle(): void {
-    if (this.#before === null) return
-    this.#spare = this.#before
-    this.#before = null
-  }
-
-  #turn(): void {
-    this.#before = this.#buffer === SHARED_BUFFER ? null : this.#buffer
-    this.#buffer = this.#spare ?? Buffer.allocUnsafeSlow(this.#ownBytes)
-    this.#spare = null
   }
 
   /** `chunk[start, end)` for somebody to keep. */

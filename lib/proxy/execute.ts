@@ -23,6 +23,7 @@ import { type Outcome, outcomeOf, type RequestRecord } from './phases.ts'
 import { Pieces } from './pieces.ts'
 import type { MaybePromise } from '../vault/store.ts'
 import type { DialectVoice, ProxyEgress, ProxyVault } from './ports.ts'
+import { wentThrough } from './young-garbage.ts'
 
 export interface ExecutionParts {
   readonly vault: ProxyVault
@@ -116,8 +117,8 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   requestChunk(chunk: Buffer): void {
     if (this.#state === DONE) return
     this.#requestBytes += chunk.length
+    wentThrough(chunk.length)
     try {
-      if (this.#state === COLLECTING && this.#exchange?.isFlushed === true) this.#client.recycle()
       if (this.#decoder === null) this.#take(chunk)
       else if (!this.#decoder.write(chunk)) this.#client.pause()
     } catch (error) {
@@ -228,6 +229,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   body(chunk: Buffer): boolean {
     if (this.#state === DONE) return true
     this.#responseBytes += chunk.length
+    wentThrough(chunk.length)
     return this.#client.send(chunk)
   }
 
