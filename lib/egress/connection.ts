@@ -173,7 +173,8 @@ export class Connection implements Carrier, ResponseSink {
     const exchange = this.#exchange
     if (exchange === null) return
     // A response that came before the request was whole leaves a request that never ends.
-    const reusable = this.#parser.reusable && exchange.isSent && !exchange.message.close && this.#state === BUSY
+    const wanted = exchange.isSent && !exchange.message.close && !exchange.bindsConnection
+    const reusable = this.#parser.reusable && wanted && this.#state === BUSY
     this.#exchange = null
     this.#served++
     exchange.finish()

@@ -8,7 +8,7 @@
 import { CLASSES, IN_TOKEN, IN_VALUE } from './octets.ts'
 
 /** The section's empty line has come. */
-export const WHOLE = 1
+const WHOLE = 1
 /** More of it must come. */
 export const INCOMPLETE = -1
 /** It is refused: see `fault`. */

@@ -91,6 +91,20 @@ t.test('does not reuse a connection after', async (t) => {
   }
 })
 
+t.test('nor after a request that may have authenticated the connection', async (t) => {
+  for (const [line, reused] of [
+    ['Authorization: NTLM TlRMTVNTUAAB', false],
+    ['authorization:\tnegotiate YII', false],
+    ['Authorization: Bearer negotiate', true],
+    ['X-Authorization: NTLM x', true]
+  ] as const) {
+    const { egress, send } = await newPair(t, answering(OK))
+    const head = `GET / HTTP/1.1\r\nHost: localhost\r\n${line}\r\n`
+    t.equal((await send(newMessage(null, { head }))).status, 200)
+    t.equal(egress.idle, reused ? 1 : 0, line)
+  }
+})
+
 t.test('an idle time of 0 keeps no connection, but for the request that it was opened for', async (t) => {
   const { destination, egress, send } = await newPair(t, answering(OK), { idleTimeoutMs: 0 })
   for (let i = 0; i < 2; i++) t.equal((await send()).status, 200)
