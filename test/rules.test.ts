@@ -26,6 +26,18 @@ t.test('every runtime dependency has importers, and only those', async (t) => {
   )
 })
 
+t.test('versions are exact, and the lockfile names no registry', async (t) => {
+  const { dependencies, optionalDependencies } = manifest
+  for (const [name, version] of Object.entries({
+    ...dependencies,
+    ...optionalDependencies,
+    ...manifest.devDependencies
+  })) {
+    t.match(version, /^\d+\.\d+\.\d+$/, name)
+  }
+  t.notMatch(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'), '"resolved"')
+})
+
 t.test('the tests hold none that is passed over', async (t) => {
   for (const [path, { code }] of scanSources(readSources('test'))) {
     t.notMatch(code, /\.(only|todo|skip)\(|\b(only|todo|skip): true/, path)

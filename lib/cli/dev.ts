@@ -11,7 +11,7 @@ import { localhostCertificate } from './certificate.ts'
 import { configOf, parseArguments } from './command.ts'
 import { guarded, Refusal, UsageError } from './guard.ts'
 import { markAsDev } from './dev-marker.ts'
-import { type Echo, startEcho } from './echo.ts'
+import { type Echo, type EchoOptions, startEcho } from './echo.ts'
 import { openVault } from './vault.ts'
 
 /**
@@ -46,7 +46,7 @@ export function runDev(argv: readonly string[], version: string): Promise<number
       markAsDev(config.vault.path)
       const key = await demoKey(vault, join(folder, 'api-key'))
       const tls = { cert: readFileSync(certificate.cert, 'utf8'), key: readFileSync(certificate.key, 'utf8') }
-      const echo = await startEcho({ host: 'localhost', port: echoPort(given.flags['echo-port']), tls })
+      const echo = await startLocalEcho(echoPort(given.flags['echo-port']), tls)
       opened.unshift(() => echo.close())
       const log = new Log('warn')
       const app = await startApp(config, { vault, log, version, relaxed: [`localhost:${echo.port}`] })
@@ -79,6 +79,17 @@ function echoPort(text = '9443'): number {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
     throw new UsageError('--echo-port takes a number from 0 to 65535')
   return Number(text)
+}
+
+/** The echo destination on localhost; on 127.0.0.1 where that name means an IPv6 address that the machine has not. */
+async function startLocalEcho(port: number, tls: EchoOptions['tls']): Promise<Echo> {
+  try {
+    return await startEcho({ host: 'localhost', port, tls })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT') throw error
+    return startEcho({ host: '127.0.0.1', port, tls })
+  }
 }
 
 /** The API key of the last start, or a new one. It is kept in a file, as nothing else of Sluice's does. */

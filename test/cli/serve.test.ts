@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { openVault } from '../../lib/cli/vault.ts'
 import { loadConfig } from '../../lib/config/load.ts'
 import { newMasterKey } from '../../lib/vault/master-key.ts'
+import { certificates, issue, newAuthority } from '../kit/certificates.ts'
 import { newClient } from '../kit/client.ts'
 import { type Command, type CommandOptions, runCommand, startCommand } from '../kit/command.ts'
 
@@ -85,7 +86,14 @@ async function busyPort(t: Test): Promise<number> {
 t.test(
   'serve warns of keys that may send anywhere, hides its key, ignores SIGUSR1 and reloads on SIGHUP',
   async (t) => {
-    const folder = newFolder(t, LISTEN)
+    const { server: first } = await certificates()
+    const authority = await newAuthority('another')
+    const second = await issue(authority, 'localhost', ['localhost'])
+    const https = 'https: { port: 0, tls: { cert: cert.pem, key: key.pem } }'
+    const listen = `listen: { http: { port: 0 }, ${https} }\nadmin: { port: 0 }\n`
+    const folder = newFolder(t, listen)
+    writeFileSync(join(folder, 'cert.pem'), first.cert)
+    writeFileSync(join(folder, 'key.pem'), first.key)
     const open = await newKey(folder)
     const bound = await newKey(folder, ['token:use'], ['api.example.com'])
     const harmless = await newKey(folder, ['token:create'])
@@ -107,15 +115,20 @@ t.test(
     t.equal(answer.status, 201)
     await server.prints(/"route":"\/tokens".*"status":201/)
 
-    writeFileSync(join(folder, 's.yaml'), `${LISTEN}egress: { timeoutMs: nought }\n`)
+    writeFileSync(join(folder, 's.yaml'), `${listen}egress: { timeoutMs: nought }\n`)
     server.kill('SIGHUP')
     await server.prints(/"settings":\["egress\.timeoutMs"\],"msg":"reload refused/)
     t.equal(await healthy('/readyz'), 200)
-    writeFileSync(join(folder, 's.yaml'), `${LISTEN}limits: { apiBodyBytes: 10 }\nworkers: 2\n`)
+    writeFileSync(join(folder, 's.yaml'), `${listen}limits: { apiBodyBytes: 10 }\nworkers: 2\n`)
+    writeFileSync(join(folder, 'cert.pem'), second.cert)
+    writeFileSync(join(folder, 'key.pem'), second.key)
     server.kill('SIGHUP')
     await server.prints(/"settings":\["workers"\],"msg":"these settings wait for a restart"/)
     await server.prints(/"msg":"reloaded"/)
     t.equal((await client.request(post(open.key, TOKEN.length) + TOKEN)).status, 413, 'the new limit is in force')
+    const renewed = await newClient({ port: await server.port('listen.https'), tls: { ca: authority.cert } })
+    renewed.destroy()
+    t.pass('and so is the new certificate')
     t.notMatch(server.stdout, 'marked-value')
   }
 )
