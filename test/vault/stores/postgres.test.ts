@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
@@ -6,7 +6,7 @@ import { newMasterKey } from '../../../lib/vault/master-key.ts'
 import { openPostgres } from '../../../lib/vault/stores/postgres.ts'
 import { newKeyMemo } from '../../../lib/vault/vault.ts'
 import { certificates, newCertificates } from '../../kit/certificates.ts'
-import { runCommand } from '../../kit/command.ts'
+import { runCommand, startCommand } from '../../kit/command.ts'
 import { postgresIsMissing, startPostgres } from '../../kit/postgres.ts'
 import { openVaultAt, VaultChild, type VaultPlace } from '../../kit/vault-child.ts'
 import { purpose, subject } from '../../kit/vault.ts'
@@ -295,6 +295,62 @@ async function withServer(): Promise<void> {
     const error: unknown = await openPostgres({ url: wrong }).catch((thrown: unknown) => thrown)
     t.match(error, { code: 'ERR_STORE_UNAVAILABLE', message: /^vault\.url: .*28P01/ })
   })
+
+  t.test(
+    'serve: 503 with Retry-After while the database is away, and 401 for a revoked key in every worker',
+    async (t) => {
+      await empty()
+      const masterKey = newMasterKey()
+      const settings = {
+        listen: { http: { port: 0 } },
+        admin: { port: 0 },
+        workers: 2,
+        vault: { store: 'postgres', url }
+      }
+      const folder = t.testdir({ 's.yaml': JSON.stringify(settings), 'master.key': masterKey })
+      chmodSync(join(folder, 'master.key'), 0o600)
+      const vault = await openVaultAt({ store: 'postgres', at: url, directory: folder, masterKey })
+      const { id, key } = await vault.createKey({ name: 'k', permissions: ['*'], tenant: 'default' })
+      const serve = startCommand(['serve', '--config', 's.yaml'], { cwd: folder })
+      t.teardown(() => serve.kill('SIGKILL'))
+      const port = await serve.port('listen.http')
+      await serve.prints(/"msg":"started"/)
+      const ask = async (path: string, body?: object) => {
+        const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
+          headers: { 'BT-API-KEY': key, 'Content-Type': 'application/json', Connection: 'close' },
+          ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) })
+        })
+        await answer.arrayBuffer()
+        return { status: answer.status, retryAfter: answer.headers.get('retry-after') }
+      }
+      /** The statuses of several requests at once, which go to both workers. */
+      const many = async () => {
+        const answers = await Promise.all(Array.from({ length: 8 }, () => ask('/tokens/kept')))
+        return [...new Set(answers.map(({ status }) => status))]
+      }
+      const become = async (status: number): Promise<number> => {
+        const begin = performance.now()
+        while ((await many()).some((seen) => seen !== status)) {
+          if (performance.now() - begin > 20_000) throw new Error(`not ${status} everywhere`)
+        }
+        return performance.now() - begin
+      }
+      t.match(await ask('/tokens', { id: 'kept', type: 'token', data: 'x' }), { status: 201 })
+      t.same(await many(), [200])
+      await server.crash()
+      t.same(await ask('/tokens/kept'), { status: 503, retryAfter: '1' })
+      t.same(await ask('/tokens', { type: 'token', data: 'x' }), { status: 503, retryAfter: '1' })
+      t.same(await ask('/detokenize', { a: '{{ kept }}' }), { status: 503, retryAfter: '1' })
+      await server.start()
+      const healing = await become(200)
+      await healed(() => vault.revokeKey(id))
+      const refusing = await become(401)
+      t.comment(`served again after ${healing | 0} ms, refused after ${refusing | 0} ms`)
+      serve.kill('SIGTERM')
+      t.match(await serve.exited, { code: 0 })
+      await vault.close()
+    }
+  )
 
   t.test('a vault moves from LMDB to PostgreSQL and back', async (t) => {
     await empty()
