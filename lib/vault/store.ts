@@ -3,6 +3,7 @@
  * key begins with its tenant where the row belongs to one, so a query cannot leave its tenant. Stores know nothing of
  * tokens, access or sealing; `test/vault/stores/contract.ts` is the list of what each must hold.
  */
+import { SluiceError } from '../errors.ts'
 
 /** A synchronous store answers with the value itself; the caller tests `instanceof Promise`. */
 export type MaybePromise<T> = T | Promise<T>
@@ -95,6 +96,12 @@ export interface Store {
   close(): Promise<void>
 }
 
+/** What is wrong with the keys of a batch: ERR_INPUT; null when nothing is. */
+export function keyFault({ changes }: Batch): SluiceError | null {
+  if (!changes.some(({ key }) => key.includes('\0') || Buffer.byteLength(key) > MAX_KEY_BYTES)) return null
+  return new SluiceError('ERR_INPUT', `A key holds NUL or more than ${MAX_KEY_BYTES} bytes`)
+}
+
 /** The first key after all that begin with the prefix, whose last character is ASCII. */
 export function beyond(prefix: string): string {
   if (prefix === '') return '\u{10ffff}'
@@ -103,4 +110,4 @@ export function beyond(prefix: string): string {
 }
 
 /** The longest key, in UTF-8. */
-export const MAX_KEY_BYTES = 1900
+const MAX_KEY_BYTES = 1900

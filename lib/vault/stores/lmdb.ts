@@ -9,7 +9,7 @@ import { SluiceError } from '../../errors.ts'
 import {
   type Batch,
   beyond,
-  MAX_KEY_BYTES,
+  keyFault,
   type Range,
   type Refusal,
   type Row,
@@ -74,7 +74,8 @@ class LmdbStore implements Store {
   /** All batches that come while a transaction runs go into the next one together. */
   write(batch: Batch): Promise<Refusal> {
     if (this.#closed) return Promise.reject(unavailable(undefined))
-    if (batch.changes.some(({ key }) => Buffer.byteLength(key) > MAX_KEY_BYTES)) return Promise.reject(keyTooLong())
+    const fault = keyFault(batch)
+    if (fault !== null) return Promise.reject(fault)
     const changes = batch.changes.map((change) => ({
       ...change,
       value: change.value === null ? null : Buffer.from(change.value)
@@ -211,8 +212,6 @@ function bounds(range: Range) {
   const lower = after === undefined ? { start: prefix } : { start: after, exclusiveStart: true }
   return { ...lower, ...offset, end, limit }
 }
-
-const keyTooLong = () => new SluiceError('ERR_INPUT', `A key is longer than ${MAX_KEY_BYTES} bytes`)
 
 function unavailable(cause: unknown): SluiceError {
   if (cause instanceof SluiceError) return cause

@@ -1,6 +1,6 @@
 /** The store of tests: same contract, nothing on disk. */
 import type { Batch, Range, Refusal, Row, Store, Table } from '../store.ts'
-import { TABLES } from '../store.ts'
+import { keyFault, TABLES } from '../store.ts'
 
 export function openMemory(): Store {
   return new MemoryStore()
@@ -20,6 +20,8 @@ class MemoryStore implements Store {
   }
 
   async write(batch: Batch): Promise<Refusal> {
+    const fault = keyFault(batch)
+    if (fault !== null) throw fault
     for (const { table, key } of batch.absent ?? []) if (this.#rows(table).has(key)) return { table, key }
     for (const { table, key } of batch.present ?? []) if (!this.#rows(table).has(key)) return { table, key }
     for (const { table, prefix } of batch.noneUnder ?? []) {

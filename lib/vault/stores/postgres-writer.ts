@@ -3,9 +3,8 @@
  * transaction in one round trip. A group ends before the first batch that touches what an earlier one of it does, so
  * that the conditions of all can be checked at once; the order of batches is kept.
  */
-import { SluiceError } from '../../errors.ts'
-import { type Batch, beyond, type Change, type Refusal, type Table } from '../store.ts'
-import type { Link, Statement } from './postgres-link.ts'
+import { type Batch, beyond, type Change, keyFault, type Refusal, type Table } from '../store.ts'
+import { type Link, LostConnection, type Statement } from './postgres-link.ts'
 import { TABLE_NUMBERS } from './postgres-tables.ts'
 
 interface Waiting {
@@ -32,10 +31,11 @@ export class Writer {
   /** As `Store.write`, but rejects with what the link says. */
   write(batch: Batch): Promise<Refusal> {
     if (this.#closed) return Promise.reject(new Error('The store is closed'))
+    const fault = keyFault(batch)
+    if (fault !== null) return Promise.reject(fault)
     let bytes = 0
     const changes: Change[] = []
     for (const change of batch.changes) {
-      if (change.key.includes('\0')) return Promise.reject(new SluiceError('ERR_INTERNAL', 'A key of a row holds NUL'))
       bytes += change.key.length + (change.value?.length ?? 0)
       changes.push({ ...change, value: change.value === null ? null : Buffer.from(change.value) })
     }
@@ -76,7 +76,10 @@ export class Writer {
       const refusals = new Map(batches.map((batch, at) => [batch, refusalOf(tables[at] ?? 0, keys[at] ?? '')]))
       group.forEach((waiting, at) => waiting.resolve(refusals.get(at) ?? null))
     } catch (cause) {
-      for (const waiting of group) waiting.reject(cause)
+      // What the server refuses was not done, and may be the fault of one batch.
+      const isOne = group.length === 1 || cause instanceof LostConnection
+      if (isOne) for (const waiting of group) waiting.reject(cause)
+      else for (const waiting of group) await this.#commit([waiting])
     }
   }
 

@@ -153,6 +153,13 @@ export function storeContract(name: string, factory: StoreFactory): void {
     await store.write({ changes: [{ table: 'tokens', key, value }] })
     const [row] = await store.load('tokens', [key])
     t.ok(row?.equals(value))
+    const put = (key: string) => store.write({ changes: [{ table: 'tokens', key, value: bytes('v') }] })
+    const writes = await Promise.allSettled([put('a'), put('x'.repeat(2000)), put('b'), put('n\0'), put('c')])
+    t.same(
+      writes.map((write) => (write.status === 'fulfilled' ? null : (write.reason as { code: string }).code)),
+      [null, 'ERR_INPUT', null, 'ERR_INPUT', null],
+      'a key that no store takes fails by itself'
+    )
     await store.close()
   })
 
