@@ -48,7 +48,11 @@ class Counter implements ResponseHandler {
   bytes = 0
   fields = 0
 
-  connected(): void {}
+  connects = 0
+
+  connected(): void {
+    this.connects++
+  }
   sent(): void {}
   informational(): void {}
 
@@ -122,6 +126,8 @@ function exchanged(name: string, outgoing: OutgoingMessage, expected: number): M
   const read = Buffer.from(RESPONSE)
   const run = (): number => {
     pool.send(new Exchange(outgoing, counter, pool))
+    // The first one waits for the connection, which rests until the turn is over.
+    if (counter.connects === counter.ends) pool.wake()
     opener().onRead(read.length, read)
     pool.wake()
     return counter.ends
