@@ -10,9 +10,12 @@ import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
 import { apiErrorBody, proxyErrorBody } from './dialects/basis-theory/wire.ts'
 import { credentialOf } from './dialects/footprint/credential.ts'
+import { isVaultProxyPath, serveVaultProxy, type VaultProxyPorts } from './dialects/footprint/proxy.ts'
 import { userRoutes } from './dialects/footprint/users.ts'
+import { footprintVoice, reflectVoice } from './dialects/footprint/voice.ts'
 import { errorBody } from './dialects/footprint/wire.ts'
 import { Egress } from './egress/egress.ts'
+import type { TlsIdentity } from './egress/identity.ts'
 import { cacheCounts } from './expr/cache.ts'
 import { asSluiceError, SluiceError } from './errors.ts'
 import type { Client } from './listen/client.ts'
@@ -28,8 +31,11 @@ import { errorFields } from './plan/answer.ts'
 import { acceptableTraceId, delimitersOf } from './plan/controls.ts'
 import { hostMatches } from './plan/destination.ts'
 import { BufferBudget } from './proxy/buffer-budget.ts'
+import { Capture } from './proxy/capture.ts'
 import { Execution, type ExecutionParts } from './proxy/execute.ts'
 import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
+import { Reflection } from './proxy/reflect.ts'
+import { CURLY } from './scan/delimiters.ts'
 import type { Caller } from './vault/access.ts'
 import type { Vault } from './vault/vault.ts'
 
@@ -84,6 +90,7 @@ class RunningApp implements App, EngineHandler {
   #egress: Egress
   #buffers: BufferBudget
   #proxy: ProxyPorts
+  #vaultProxy: VaultProxyPorts<TlsIdentity>
   #api: ApiPorts
   #footprintApi: ApiPorts
   #servers: Engine[] = []
@@ -102,6 +109,7 @@ class RunningApp implements App, EngineHandler {
     this.#buffers = new BufferBudget(config.limits.bufferedBytes)
     this.#egress = this.#newEgress(config)
     this.#proxy = this.#newProxyPorts(config)
+    this.#vaultProxy = this.#newVaultProxyPorts(config)
     this.#api = this.#newApiPorts(config)
     this.#footprintApi = this.#newFootprintApiPorts(config)
   }
@@ -135,6 +143,8 @@ class RunningApp implements App, EngineHandler {
       this.#refuse(client, new SluiceError('ERR_OVERLOAD', 'As many requests as limits.inFlight are under way'))
     } else if (isProxyPath(head.path)) {
       serveProxy(client, this.#proxy)
+    } else if (isVaultProxyPath(head.path)) {
+      serveVaultProxy(client, this.#vaultProxy)
     } else {
       this.#serveApi(client)
     }
@@ -164,15 +174,23 @@ class RunningApp implements App, EngineHandler {
   }
 
   /** Answers a request for the proxy that got no plan. */
-  #refuse(client: Client, error: SluiceError, traceId = traceIdOf(client), caller: Caller | null = null): void {
+  #refuse(
+    client: Client,
+    error: SluiceError,
+    traceId = traceIdOf(client),
+    caller: Caller | null = null,
+    route = PROXY_ROUTE
+  ): void {
     if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
     error.forwarded = 'no'
-    const answer = basisTheoryVoice.failure(error, error.status, traceId, 0)
-    client.answer(error.status, answer.fields, answer.body)
+    const isFootprint = isFootprintPath(client.head.path)
+    const answer = (isFootprint ? footprintVoice : basisTheoryVoice).failure(error, error.status, traceId, 0)
+    if (error.code === 'ERR_CLIENT_GONE') client.cut()
+    else client.answer(error.status, answer.fields, answer.body)
     this.#over({
       ...blank(client, traceId),
-      dialect: 'basis_theory',
-      route: PROXY_ROUTE,
+      dialect: isFootprint ? 'footprint' : 'basis_theory',
+      route,
       status: error.status,
       code: error.code,
       outcome: outcomeOf(error),
@@ -196,6 +214,7 @@ class RunningApp implements App, EngineHandler {
     this.#egress = this.#newEgress(config)
     this.#egress.listening = this.#ownAddresses()
     this.#proxy = this.#newProxyPorts(config)
+    this.#vaultProxy = this.#newVaultProxyPorts(config)
     this.#api = this.#newApiPorts(config)
     this.#footprintApi = this.#newFootprintApiPorts(config)
     before.drain()
@@ -217,14 +236,7 @@ class RunningApp implements App, EngineHandler {
 
   #newProxyPorts(config: Config): ProxyPorts {
     const { egress, limits, template } = config
-    const parts: ExecutionParts = {
-      vault: this.#vault,
-      egress: this.#egress,
-      buffers: this.#buffers,
-      voice: basisTheoryVoice,
-      done: (record) => this.#over(record),
-      bug: (thrown, traceId) => this.#log.bug(thrown, traceId)
-    }
+    const parts = this.#newParts(basisTheoryVoice)
     return {
       settings: {
         ports: egress.ports,
@@ -239,6 +251,43 @@ class RunningApp implements App, EngineHandler {
       newTraceId: randomUUID,
       refuse: (client, error, traceId, caller) => this.#refuse(client, error, traceId, caller),
       execute: (client, plan, caller) => new Execution(client, plan, caller, parts).start()
+    }
+  }
+
+  #newVaultProxyPorts({ egress, limits }: Config): VaultProxyPorts<TlsIdentity> {
+    const parts = this.#newParts(footprintVoice)
+    const reflecting = this.#newParts(reflectVoice)
+    return {
+      settings: {
+        ports: egress.ports,
+        exemptOrigins: this.#options.relaxed ?? [],
+        delimiters: CURLY,
+        viaName: this.#viaName
+      },
+      limits,
+      deadlines: egress,
+      users: this.#vault.users,
+      authenticate: (key, memo) => this.#vault.authenticate(key, memo),
+      identity: (material) => this.#egress.identity(material),
+      compileRules: (type, rules) => new Capture(type, rules),
+      newTraceId: traceIdOf,
+      refuse: (client, error, route, caller) => this.#refuse(client, error, traceIdOf(client), caller, route),
+      execute: (client, plan, caller) => {
+        const isReflected = plan.door === 'reflect'
+        const chosen = isReflected ? { ...reflecting, egress: new Reflection(plan.contentTypes[0]) } : parts
+        new Execution(client, plan, caller, chosen).start()
+      }
+    }
+  }
+
+  #newParts(voice: ExecutionParts['voice']): ExecutionParts {
+    return {
+      vault: this.#vault,
+      egress: this.#egress,
+      buffers: this.#buffers,
+      voice,
+      done: (record) => this.#over(record),
+      bug: (thrown, traceId) => this.#log.bug(thrown, traceId)
     }
   }
 
@@ -390,6 +439,8 @@ function blank(client: Client, traceId: string): RequestRecord {
     tokens: 0,
     replaced: 0,
     literal: 0,
+    captured: 0,
+    scrubbed: 0,
     requestBytes: 0,
     responseBytes: 0,
     plannedMs: Number.NaN,

@@ -30,6 +30,17 @@ export function compilePath(text: string, filter: string): Path {
   return exactlyOne(indefinite(rooted, filter, rooted.length - path.length))
 }
 
+/**
+ * Compiles a path to a query that tells each value it finds and where that stands, in the spellings of `compilePath`.
+ *
+ * @throws ERR_EXPR_PATH with the position of the fault
+ */
+export function compileLocator(text: string, filter: string): Query {
+  const path = text.trim()
+  const rooted = path.startsWith('$') ? path : rootless(path, filter)
+  return indefinite(rooted, filter, rooted.length - path.length)
+}
+
 function plain(keys: Keys): Path {
   if (keys.length === 1 && typeof keys[0] === 'string') {
     const key = keys[0]

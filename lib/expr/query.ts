@@ -7,11 +7,13 @@ import type { Work } from './work.ts'
 
 /**
  * A compiled query: calls `found` for each node, depth first, until it answers true (enough). Returns whether it was
- * stopped. Every node looked at counts as work.
+ * stopped. Every node looked at counts as work. `holder` and `key` say where the value stands; the root in nothing.
  */
-export type Query = (value: Json, root: Json, work: Work, found: Found) => boolean
+export type Query = (value: Json, root: Json, work: Work, found: Found, holder?: Json, key?: Key) => boolean
 
-export type Found = (node: Json) => boolean
+export type Found = (node: Json, holder?: Json, key?: Key) => boolean
+
+type Key = string | number
 
 /** Tests one candidate of a filter selector. */
 type Test = (value: Json, root: Json, work: Work) => boolean
@@ -31,7 +33,7 @@ type Expression = InstanceType<typeof jsonpath.expressions.FilterExpression>
  * @param lengths Does `.length` at the end of the query answer for a list, as in older engines?
  */
 export function compileQuery(parsed: Parsed, lengths = false): Query {
-  let next: Query = (value, _root, _work, found) => found(value)
+  let next: Query = (value, _root, _work, found, holder, key) => found(value, holder, key)
   for (let at = parsed.segments.length - 1; at >= 0; at--) {
     next = segment(parsed.segments[at] as Segment, lengths && at === parsed.segments.length - 1, next)
   }
@@ -51,7 +53,7 @@ function segment(parsed: Segment, lengths: boolean, next: Query): Query {
 
 function step(selectors: readonly Selector[], value: Json, root: Json, work: Work, next: Query, found: Found): boolean {
   for (const selector of selectors) {
-    if (selector(value, root, work, (node) => next(node, root, work, found))) return true
+    if (selector(value, root, work, (node, holder, key) => next(node, root, work, found, holder, key))) return true
   }
   return false
 }
@@ -83,7 +85,7 @@ function compileSelector(parsed: ParsedSelector, lengths: boolean): Selector {
 function byName(name: string, lengths: boolean): Selector {
   return (value, _root, work, found) => {
     work.spend(1)
-    if (isObject(value)) return Object.hasOwn(value, name) && found(value[name] as Json)
+    if (isObject(value)) return Object.hasOwn(value, name) && found(value[name] as Json, value, name)
     const virtual = lengths ? jsonPathVirtual(value, name) : undefined
     return virtual !== undefined && found(virtual)
   }
@@ -93,8 +95,9 @@ function byIndex(index: number): Selector {
   return (value, _root, work, found) => {
     work.spend(1)
     if (!Array.isArray(value)) return false
-    const item = value[index < 0 ? value.length + index : index]
-    return item !== undefined && found(item)
+    const at = index < 0 ? value.length + index : index
+    const item = value[at]
+    return item !== undefined && found(item, value, at)
   }
 }
 
@@ -109,11 +112,11 @@ function slice(start: number | undefined, stop: number | undefined, step: number
     if (step > 0) {
       const lower = clamp(start ?? 0, 0, length)
       const upper = clamp(stop ?? length, 0, length)
-      for (let at = lower; at < upper; at += step) if (visit(value[at], work, found)) return true
+      for (let at = lower; at < upper; at += step) if (visit(value, at, work, found)) return true
     } else {
       const upper = clamp(start ?? length - 1, -1, length - 1)
       const lower = stop === undefined ? -1 : clamp(stop, -1, length - 1)
-      for (let at = upper; at > lower; at += step) if (visit(value[at], work, found)) return true
+      for (let at = upper; at > lower; at += step) if (visit(value, at, work, found)) return true
     }
     return false
   }
@@ -123,20 +126,24 @@ function everything(test: Test): Selector {
   return (value, root, work, found) => {
     work.spend(1)
     if (Array.isArray(value)) {
-      for (const item of value) if (test(item, root, work) && visit(item, work, found)) return true
+      for (let at = 0; at < value.length; at++) {
+        if (test(value[at] as Json, root, work) && visit(value, at, work, found)) return true
+      }
     } else if (isObject(value)) {
       for (const key of Object.keys(value)) {
+        work.spend(1)
         const item = value[key] as Json
-        if (test(item, root, work) && visit(item, work, found)) return true
+        if (test(item, root, work) && found(item, value, key)) return true
       }
     }
     return false
   }
 }
 
-function visit(item: Json | undefined, work: Work, found: Found): boolean {
+function visit(list: readonly Json[], at: number, work: Work, found: Found): boolean {
   work.spend(1)
-  return item !== undefined && found(item)
+  const item = list[at]
+  return item !== undefined && found(item, list as Json[], at)
 }
 
 function compileTest(parsed: Expression): Test {

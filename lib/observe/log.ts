@@ -26,6 +26,8 @@ export interface RequestLine {
   readonly tokens: number
   readonly replaced: number
   readonly literal: number
+  readonly captured: number
+  readonly scrubbed: number
   readonly requestBytes: number
   readonly responseBytes: number
   readonly doneMs: number
@@ -98,6 +100,8 @@ export class Log {
         tokens: line.tokens,
         replaced: line.replaced,
         literal: line.literal,
+        captured: line.captured === 0 ? undefined : line.captured,
+        scrubbed: line.scrubbed === 0 ? undefined : line.scrubbed,
         requestBytes: line.requestBytes,
         responseBytes: line.responseBytes,
         ms: rounded(line.doneMs),

@@ -19,6 +19,9 @@ export interface FinishedRequest {
   /** Expressions that it replaced, and openers that it left as literal text. */
   readonly replaced: number
   readonly literal: number
+  /** Values of the response that were vaulted, and places where it was blanked. */
+  readonly captured: number
+  readonly scrubbed: number
   readonly requestBytes: number
   readonly responseBytes: number
   /** Milliseconds from `accepted` to each phase; NaN for one that was not reached. */
@@ -57,9 +60,6 @@ export type MetricsSnapshot = readonly MetricObject[]
 export class Metrics {
   /** Requests that have been accepted and are not over. */
   inFlight = 0
-  /** Values of responses that were vaulted, and that were blanked. */
-  tokensCaptured = 0
-  scrubbed = 0
 
   readonly #registry = new Registry()
   // :: dialect → route → first index of its outcomes in #requests
@@ -75,6 +75,8 @@ export class Metrics {
   readonly #bytes = { request: 0, response: 0 }
   readonly #expressions = { replaced: 0, literal: 0, failed: 0 }
   #tokensRevealed = 0
+  #tokensCaptured = 0
+  #scrubbed = 0
 
   constructor(readings: Readings, version: string) {
     collectDefaultMetrics({ register: this.#registry })
@@ -101,6 +103,8 @@ export class Metrics {
     this.#expressions.replaced += request.replaced
     this.#expressions.literal += request.literal
     this.#tokensRevealed += request.tokens
+    this.#tokensCaptured += request.captured
+    this.#scrubbed += request.scrubbed
   }
 
   /** Counts a request of the admin listener. */
@@ -173,8 +177,8 @@ export class Metrics {
         return byLabel('outcome', { hit: hits, miss: misses })
       }),
       counter('tokens_revealed_total', 'Tokens revealed to requests', () => single(this.#tokensRevealed)),
-      counter('tokens_captured_total', 'Values of responses that were vaulted', () => single(this.tokensCaptured)),
-      counter('scrubbed_total', 'Values of responses that were blanked', () => single(this.scrubbed)),
+      counter('tokens_captured_total', 'Values of responses that were vaulted', () => single(this.#tokensCaptured)),
+      counter('scrubbed_total', 'Values of responses that were blanked', () => single(this.#scrubbed)),
       histogram('store_seconds', 'Time that the store of the vault took', () =>
         this.#operations.flatMap((operation, at) => histogramValues('store_seconds', this.#store, at, { operation }))
       ),

@@ -38,11 +38,15 @@ export interface DestinationName {
 }
 
 /** What a dialect read from a request; the input of `planRequest`. */
-export interface Intent<Peer = unknown> {
+export interface Intent<Peer = unknown, Rules = unknown> {
+  /** `reflect`: the body goes back to the caller, to no destination. */
+  readonly door: 'proxy' | 'reflect'
   readonly dialect: 'basis_theory' | 'footprint'
   /** The router's template, for metrics. */
   readonly route: string
   readonly grammar: Grammar
+  /** Whose fields references without a user mean; null = nobody's. */
+  readonly user: string | null
   /** Bit mask of `scan/delimiters`; 0 = nothing is looked for. */
   readonly delimiters: number
   /** The caller named the pairs itself: then binary types are scanned too. */
@@ -73,9 +77,11 @@ export interface Intent<Peer = unknown> {
   readonly traceId: string
   /** Why, in the caller's words, for the audit; null = none given. */
   readonly reason: string | null
+  /** What of the response is vaulted: `proxy/held-response.ts`; null = it passes as it is. */
+  readonly responseRules: Rules | null
 }
 
-export interface Plan<Peer = unknown> extends Intent<Peer> {
+export interface Plan<Peer = unknown, Rules = unknown> extends Intent<Peer, Rules> {
   /** The request line and all fields but framing and Content-Encoding, latin1, each line with CRLF. */
   readonly head: string
   readonly mode: BodyMode
@@ -90,7 +96,11 @@ export interface Plan<Peer = unknown> extends Intent<Peer> {
 }
 
 /** Everything a request needs to be carried out, from what the dialect read. Pure; throws ERR_BODY_SIZE, ERR_ENCODING. */
-export function planRequest<Peer>(intent: Intent<Peer>, limits: Limits, deadlines: Deadlines): Plan<Peer> {
+export function planRequest<Peer, Rules>(
+  intent: Intent<Peer, Rules>,
+  limits: Limits,
+  deadlines: Deadlines
+): Plan<Peer, Rules> {
   const decision = chooseBodyMode({
     bodyBytes: intent.bodyBytes,
     delimiters: intent.delimiters,
@@ -102,9 +112,11 @@ export function planRequest<Peer>(intent: Intent<Peer>, limits: Limits, deadline
   })
   // NOTE: field by field. A spread of so many makes a dictionary, which costs some µs here and at every later read.
   return {
+    door: intent.door,
     dialect: intent.dialect,
     route: intent.route,
     grammar: intent.grammar,
+    user: intent.user,
     delimiters: intent.delimiters,
     delimitersNamed: intent.delimitersNamed,
     bodyMode: intent.bodyMode,
@@ -122,6 +134,7 @@ export function planRequest<Peer>(intent: Intent<Peer>, limits: Limits, deadline
     idempotencyKey: intent.idempotencyKey,
     traceId: intent.traceId,
     reason: intent.reason,
+    responseRules: intent.responseRules,
     head: outgoingHead(intent, intent.target, intent.fieldLines),
     mode: decision.mode,
     modeBecause: decision.because,

@@ -1,5 +1,5 @@
 import { asSluiceError, type Forwarded, SluiceError } from '../errors.ts'
-import type { Exchange, ResponseHandler } from '../egress/exchange.ts'
+import type { ResponseHandler } from '../egress/exchange.ts'
 import type { Peer } from '../egress/peer.ts'
 import { render } from '../expr/encode.ts'
 import type { Found } from '../expr/evaluate.ts'
@@ -22,7 +22,9 @@ import { Decoder, type DecodeSink } from './decode.ts'
 import { type Outcome, outcomeOf, type RequestRecord } from './phases.ts'
 import { Pieces } from './pieces.ts'
 import type { MaybePromise } from '../vault/store.ts'
-import type { DialectVoice, ProxyEgress, ProxyVault } from './ports.ts'
+import { HeldResponse, type ReadyResponse, type ResponseRules } from './held-response.ts'
+import type { DialectVoice, ProxyEgress, ProxyExchange, ProxyVault } from './ports.ts'
+import type { Plaintexts } from './scrub.ts'
 import { wentThrough } from './young-garbage.ts'
 
 export interface ExecutionParts {
@@ -48,7 +50,7 @@ export interface ExecutionParts {
  */
 export class Execution implements ClientSink, DecodeSink, Release, ResponseHandler {
   readonly #client: Client
-  readonly #plan: Plan<Peer>
+  readonly #plan: Plan<Peer, ResponseRules>
   readonly #caller: Caller
   readonly #parts: ExecutionParts
 
@@ -66,7 +68,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   /** Chunks that came while a window was with the vault. */
   #inbox: Buffer[] = []
   #bodyIsIn = false
-  #exchange: Exchange | null = null
+  #exchange: ProxyExchange | null = null
   #requestSent = false
   #outgoing: Buffer | null = null
   /** The head with its values, when it is a template. */
@@ -75,6 +77,12 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   readonly #purposes: Purpose[] = []
   #tokens: Set<string> | null = null
 
+  /** While the response is held for its rules. */
+  #response: HeldResponse | null = null
+  /** What was revealed, when the response may have to be cleared of it. */
+  #plaintexts: Plaintexts | null = null
+  #captured = 0
+  #scrubbed = 0
   #responseBegun = false
   #destinationStatus = 0
   #status = 0
@@ -89,7 +97,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #sent = Number.NaN
   #firstByte = Number.NaN
 
-  constructor(client: Client, plan: Plan<Peer>, caller: Caller, parts: ExecutionParts) {
+  constructor(client: Client, plan: Plan<Peer, ResponseRules>, caller: Caller, parts: ExecutionParts) {
     this.#client = client
     this.#plan = plan
     this.#caller = caller
@@ -220,14 +228,19 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#firstByte = performance.now()
     this.#destinationStatus = status
     this.#status = status
+    const fields = this.#responseFields(rawHeaders, this.#client.head.method === 'HEAD' || status === 304)
+    if (this.#plan.responseRules !== null) {
+      this.#holdResponse(this.#plan.responseRules, status, reason, fields)
+      return
+    }
     this.#responseBegun = true
-    const fields = this.#responseFields(rawHeaders, this.#plan.method === 'HEAD' || status === 304)
     this.#parts.voice.decorate(fields, this.#plan.traceId, status, this.#literal())
     this.#client.begin(status, reason, fields, length)
   }
 
   body(chunk: Buffer): boolean {
     if (this.#state === DONE) return true
+    if (this.#response !== null) return this.#response.write(chunk)
     this.#responseBytes += chunk.length
     wentThrough(chunk.length)
     return this.#client.send(chunk)
@@ -235,6 +248,10 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
 
   end(rawTrailers: readonly string[]): void {
     if (this.#state === DONE) return
+    if (this.#response !== null) {
+      this.#response.end()
+      return
+    }
     this.#client.finish(rawTrailers)
     // An answer that came before the request was in: the rest of it has nowhere to go.
     if (!this.#requestSent) this.#exchange?.cut()
@@ -247,6 +264,41 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
 
   drained(): void {
     if (this.#state !== RELEASING) this.#resumeBody()
+  }
+
+  // The response, when there are rules for it.
+
+  #holdResponse(rules: ResponseRules, status: number, reason: string, fields: string[]): void {
+    this.#response = new HeldResponse({
+      rules,
+      status,
+      reason,
+      fields,
+      plaintexts: this.#plaintexts,
+      limits: this.#plan.limits,
+      buffers: this.#parts.buffers,
+      store: (users, writes) => this.#parts.vault.writeFields(this.#caller, users, writes, this.#plan.traceId),
+      resume: () => this.#exchange?.resume(),
+      ready: (response) => this.#release(response),
+      failed: (error) => this.#fail(error)
+    })
+  }
+
+  /** Everything that was to be vaulted is on disk: the body may go to the client. */
+  #release({ status, reason, fields, body, captured, scrubbed }: ReadyResponse): void {
+    if (this.#state === DONE) return
+    this.#captured = captured
+    this.#scrubbed = scrubbed
+    this.#responseBegun = true
+    this.#parts.voice.decorate(fields, this.#plan.traceId, status, this.#literal())
+    this.#client.begin(status, reason, fields, body.length)
+    if (body.length > 0) {
+      this.#responseBytes += body.length
+      this.#client.send(body)
+    }
+    this.#client.finish([])
+    if (!this.#requestSent) this.#exchange?.cut()
+    this.#finish()
   }
 
   // The body, forward.
@@ -393,7 +445,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     }
     const subjects: Subject[] = []
     this.#expressions.length = 0
-    const parsing = { work: new Work() }
+    const parsing = this.#parsing()
     for (const spot of spots) {
       try {
         const expression = this.#parse(spot.source, parsing)
@@ -422,6 +474,11 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     return expression
   }
 
+  #parsing(): ParseOptions {
+    const { user } = this.#plan
+    return user === null ? { work: new Work() } : { work: new Work(), user }
+  }
+
   #ask(subjects: readonly Subject[]): MaybePromise<readonly Found[]> {
     this.#state = RELEASING
     return this.#parts.vault.reveal(this.#caller, subjects, this.#purpose(), this.#plan.limits.tokensPerRequest)
@@ -430,7 +487,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   /** Expressions in the head are settled before the body is asked for. */
   #revealHead(template: HeadTemplate): void {
     const expressions = new Map<Spot, Expression>()
-    const parsing = { work: new Work() }
+    const parsing = this.#parsing()
     for (const piece of [...template.target, ...template.lines]) {
       if (typeof piece !== 'string') expressions.set(piece, this.#parse(piece.source, parsing))
     }
@@ -460,6 +517,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       // A value can make a dot segment: the target is checked once more.
       const target = joinTarget(NO_BASE, fill(template.target)).text
       this.#head = outgoingHead(this.#plan, target, fill(template.lines))
+      this.#remember(found, [...texts.values()])
       this.#replaced += texts.size
       this.#parts.vault.release(this)
     } catch (error) {
@@ -482,6 +540,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
           throw located(error, spot.offset)
         }
       }
+      this.#remember(found, texts)
       this.#replaced += texts.length
       this.#outgoing = this.#pieces.assemble(texts)
       this.#pieces.clear()
@@ -489,6 +548,13 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** `texts[i]` was made of `found[i]`. Kept only when the response may have to be cleared of them. */
+  #remember(found: readonly Found[], texts: readonly string[]): void {
+    if (this.#plan.responseRules === null) return
+    this.#plaintexts ??= []
+    for (const [at, { id, data }] of found.entries()) this.#plaintexts.push({ id, data, text: texts[at] ?? '' })
   }
 
   /** The cap is on the request: windows before this one count. */
@@ -536,7 +602,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
         exact ? 'length' : 'chunked'
       )
     }
-    if (!(this.#exchange as Exchange).write(bytes)) this.#pauseBody()
+    if (!(this.#exchange as ProxyExchange).write(bytes)) this.#pauseBody()
   }
 
   #endExchange(): void {
@@ -620,6 +686,8 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #finish(): void {
     this.#state = DONE
     this.#decoder?.destroy()
+    this.#response?.destroy()
+    this.#plaintexts = null
     this.#giveBack()
     this.#inbox.length = 0
     this.#outgoing = null
@@ -638,12 +706,14 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       traceId: plan.traceId,
       tenant: this.#caller.tenant,
       application: this.#caller.application,
-      destination: plan.destination.host,
+      destination: plan.door === 'proxy' ? plan.destination.host : null,
       destinationStatus: this.#destinationStatus,
       mode: this.#mode === PASS ? 'pass' : this.#mode === WHOLE ? 'whole' : 'stream',
       tokens: this.#tokens?.size ?? 0,
       replaced: this.#replaced,
       literal: this.#literal(),
+      captured: this.#captured,
+      scrubbed: this.#scrubbed,
       requestBytes: this.#requestBytes,
       responseBytes: this.#responseBytes,
       plannedMs: this.#planned - start,
@@ -673,8 +743,14 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   }
 
   #purpose(): Purpose {
-    const { destination, traceId, reason } = this.#plan
-    const purpose: Purpose = { door: 'proxy', destination, traceId, reason, intent: 0 }
+    const { door, destination, traceId, reason } = this.#plan
+    const purpose: Purpose = {
+      door,
+      destination: door === 'proxy' ? destination : null,
+      traceId,
+      reason,
+      intent: 0
+    }
     this.#purposes.push(purpose)
     return purpose
   }

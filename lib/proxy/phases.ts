@@ -26,6 +26,9 @@ export interface RequestRecord {
   readonly tokens: number
   readonly replaced: number
   readonly literal: number
+  /** Values of the response that were vaulted, and places where it was blanked. */
+  readonly captured: number
+  readonly scrubbed: number
   readonly requestBytes: number
   readonly responseBytes: number
   /** Milliseconds from `accepted` to each phase; NaN for one that was not reached. */

@@ -5,6 +5,7 @@ import type { Found } from '../expr/evaluate.ts'
 import type { Subject } from '../expr/expression.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
+import type { FieldWrite } from '../vault/fields.ts'
 import type { Purpose } from '../vault/reveal.ts'
 
 /*
@@ -19,13 +20,18 @@ export interface ProxyVault {
   reveal(caller: Caller, subjects: readonly Subject[], purpose: Purpose, limit: number): MaybePromise<readonly Found[]>
   release(release: Release): void
   outcome(intent: number, outcome: string): void
+  /** Stores fields of users in one write, all or none. */
+  writeFields(caller: Caller, users: readonly string[], fields: readonly FieldWrite[], traceId: string): Promise<void>
 }
 
 /** `egress/egress.ts`. */
 export interface ProxyEgress {
   reach(peer: Peer): MaybePromise<void>
-  send(peer: Peer, message: OutgoingMessage, handler: ResponseHandler): Exchange
+  send(peer: Peer, message: OutgoingMessage, handler: ResponseHandler): ProxyExchange
 }
+
+/** What of an exchange the proxy uses. */
+export type ProxyExchange = Pick<Exchange, 'write' | 'end' | 'resume' | 'cut' | 'forwarded'>
 
 /** How a dialect words what the proxy has to say. */
 export interface DialectVoice {

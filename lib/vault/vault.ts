@@ -11,6 +11,7 @@ import { Audit, type Release } from './audit.ts'
 import { type ChainReport, verifyAudit } from './audit-verify.ts'
 import type { DestinationRule } from './destinations.ts'
 import { detokenize } from './detokenize.ts'
+import type { FieldWrite } from './fields.ts'
 import { digestOf, Keyring, type SealName } from './keyring.ts'
 import type { MasterKey } from './master-key.ts'
 import { ALL_PERMISSIONS, ALL_RULES, type ApplicationType, type Rule } from './permissions.ts'
@@ -283,6 +284,11 @@ export class Vault {
     const key = await this.#keyring.tenantKey(look.caller.tenant)
     const { hits, next } = await this.#search.cursorPage(look, key, start, size)
     return { views: await this.#tokens.views(look.caller, hits, look.permission, traceId), next }
+  }
+
+  /** Writes fields of users in one batch, all or none. Throws ERR_NOT_FOUND, ERR_PERMISSION. */
+  writeFields(caller: Caller, users: readonly string[], fields: readonly FieldWrite[], traceId: string): Promise<void> {
+    return this.users.write(caller, users, fields, traceId)
   }
 
   /** Throws ERR_NOT_FOUND, ERR_PERMISSION. */

@@ -12,7 +12,7 @@ export interface FootprintCall {
 }
 
 /** The bytes of a call with the key as user name. */
-function footprintRequest(key: string, path: string, call: FootprintCall = {}): Buffer {
+export function footprintRequest(key: string, path: string, call: FootprintCall = {}): Buffer {
   const { body = null, headers = [] } = call
   const bytes =
     body === null

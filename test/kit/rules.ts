@@ -40,6 +40,7 @@ const VOCABULARY = [
 
 /** What a package may be imported by: path prefixes. Packages that are not listed may not be imported at all. */
 export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
+  '@xmldom/xmldom': ['lib/proxy/capture'],
   'json-p3': ['lib/expr/'],
   liquidjs: ['lib/expr/'],
   lmdb: ['lib/vault/stores/lmdb.ts'],
@@ -48,8 +49,10 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   pg: ['lib/vault/stores/postgres-link.ts'],
   pino: ['lib/observe/log.ts'],
   'prom-client': ['lib/observe/metrics.ts'],
+  re2js: ['lib/proxy/'],
   selfsigned: ['lib/cli/', 'test/', 'bench/'],
   'sodium-native': ['lib/vault/'],
+  xpath: ['lib/proxy/capture'],
   yaml: ['lib/config/'],
   zod: ['lib/config/', 'lib/dialects/']
 }

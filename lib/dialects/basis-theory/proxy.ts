@@ -40,7 +40,7 @@ export interface ProxyPorts {
   newTraceId(): string
   /** Answers a request that got no plan. */
   refuse(client: Client, error: SluiceError, traceId: string, caller: Caller | null): void
-  execute(client: Client, plan: Plan<ProxyPeer>, caller: Caller): void
+  execute(client: Client, plan: Plan<ProxyPeer, never>, caller: Caller): void
 }
 
 /**
@@ -67,7 +67,7 @@ export function serveProxy(client: Client, ports: ProxyPorts): void {
 }
 
 function planAndExecute(client: Client, controls: Controls, caller: Caller, traceId: string, ports: ProxyPorts): void {
-  let plan: Plan<ProxyPeer>
+  let plan: Plan<ProxyPeer, never>
   try {
     if (caller.type !== 'private' || !caller.holds('token:use')) {
       throw new SluiceError('ERR_PERMISSION', 'Missing permission: token:use')
@@ -197,7 +197,7 @@ function intentOf(
   caller: Caller,
   traceId: string,
   { settings, limits }: ProxyPorts
-): Intent<ProxyPeer> {
+): Intent<ProxyPeer, never> {
   const base = parseDestinationUrl(controls.url, settings.ports, settings.exemptOrigins)
   const target = joinTarget(base, head.target.slice(PROXY_ROUTE.length))
   const delimiters = delimitersOf(controls.delimiters, settings.delimiters)
@@ -223,9 +223,11 @@ function intentOf(
         })
       : null
   return {
+    door: 'proxy',
     dialect: 'basis_theory',
     route: PROXY_ROUTE,
     grammar: 'liquid',
+    user: null,
     delimiters,
     delimitersNamed: controls.delimiters !== undefined,
     bodyMode: bodyModeOf(controls.bodyMode),
@@ -247,7 +249,8 @@ function intentOf(
     close,
     idempotencyKey: controls.idempotencyKey,
     traceId,
-    reason: null
+    reason: null,
+    responseRules: null
   }
 }
 

@@ -10,11 +10,12 @@ import {
   issuerOf,
   monthOf,
   readExpiration,
+  splitField,
   Unfit,
   yearOf
 } from './identifiers.ts'
 
-/** What is to be kept of one user: data identifier → value. */
+/** What is to be kept of one user: data identifier → value; of several: `<user>.<data identifier>` → value. */
 export type Given = Readonly<Record<string, Json | undefined>>
 
 /**
@@ -38,8 +39,22 @@ export function writesFor(user: string, given: Given): FieldWrite[] {
   return [...values].map(([text, data]) => writeOf(user, text, data))
 }
 
+/** The same for values of several users. Throws ERR_INPUT also for a name that is no field of a user. */
+export function writesForFields(given: Given): FieldWrite[] {
+  // :: user → its values
+  const users = new Map<string, Record<string, Json | undefined>>()
+  for (const [name, value] of Object.entries(given)) {
+    const field = splitField(name)
+    if (field === null) throw new SluiceError('ERR_INPUT', 'A field begins with the id of its user')
+    const values = users.get(field.user) ?? {}
+    values[field.identifier] = value
+    users.set(field.user, values)
+  }
+  return [...users].flatMap(([user, values]) => writesFor(user, values))
+}
+
 /** Is the identifier one that may be written for this user? null, or why not. */
-function targetFault(user: string, identifier: Identifier | null): string | null {
+export function targetFault(user: string, identifier: Identifier | null): string | null {
   if (identifier === null) return 'is no data identifier'
   if (identifier.isDerived) return 'is derived from other fields'
   const owner = user.startsWith('fp_bid_') ? 'business' : 'user'

@@ -1,0 +1,309 @@
+/** What the Footprint dialect means by a request on /vault_proxy. `spec/footprint.md` A.1 to A.8. */
+import { asSluiceError, SluiceError } from '../../errors.ts'
+import type { Client, ClientSink } from '../../listen/client.ts'
+import { bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
+import { joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
+import { templateHead } from '../../plan/head-template.ts'
+import { fieldLine } from '../../plan/headers.ts'
+import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
+import type { Capture, CaptureRule, CaptureType } from '../../proxy/capture.ts'
+import type { ResponseRules } from '../../proxy/held-response.ts'
+import type { Caller } from '../../vault/access.ts'
+import type { KeyMemo, Vault } from '../../vault/vault.ts'
+import { type Controls, readControls } from './controls.ts'
+import { credentialOf } from './credential.ts'
+import { writesForFields } from './fields.ts'
+import { readCaptureType, readRule, splitRules } from './rules.ts'
+import { pemOf } from './tls.ts'
+
+/** What the dialect needs of the rooms around it. `Identity` is `egress/identity`'s. */
+export interface VaultProxyPorts<Identity> {
+  readonly settings: VaultProxySettings
+  readonly limits: Limits
+  readonly deadlines: Deadlines
+  readonly users: Pick<Vault['users'], 'check'>
+  authenticate(key: string, memo: KeyMemo): Caller | Promise<Caller>
+  /** Checked TLS material. Throws ERR_INPUT that names the part at fault. */
+  identity(material: TlsMaterial): Identity
+  /** Throws ERR_EXPR_* for a rule that does not compile. */
+  compileRules(type: CaptureType, rules: readonly CaptureRule[]): Capture
+  /** Answers a request that got no plan. */
+  refuse(client: Client, error: SluiceError, route: string, caller: Caller | null): void
+  execute(client: Client, plan: Plan<VaultPeer<Identity>, ResponseRules>, caller: Caller): void
+  newTraceId(client: Client): string
+}
+
+export interface VaultProxySettings {
+  /** Ports that a destination may have. */
+  readonly ports: readonly number[]
+  /** `host:port` of destinations that may have any port. */
+  readonly exemptOrigins: readonly string[]
+  /** The pair that is looked for unless the request says otherwise: `{{ }}`. */
+  readonly delimiters: number
+  /** Our pseudonym in Via. */
+  readonly viaName: string
+}
+
+/** `egress/identity`'s, PEM. */
+export interface TlsMaterial {
+  readonly certificate: string | null
+  readonly key: string | null
+  readonly pins: readonly string[]
+}
+
+export interface VaultPeer<Identity> {
+  readonly tenant: string
+  readonly host: string
+  readonly port: number
+  readonly identity: Identity | null
+}
+
+/** Is the request one for the proxy? */
+export function isVaultProxyPath(path: string): boolean {
+  return path.startsWith('/vault_proxy') && /^\/vault_proxy(?:\/(?!configs(?:\/|$))[^/]*)?\/?$/.test(path)
+}
+
+/** One request on /vault_proxy, up to its plan: who calls (401), may it (403), where to and how (400, 404). */
+export function serveVaultProxy<Identity>(client: Client, ports: VaultProxyPorts<Identity>): void {
+  const waiting = new Waiting()
+  client.attend(waiting)
+  const name = /^\/vault_proxy\/?([^/]*)/.exec(client.head.path)?.[1] ?? ''
+  const route = name === 'jit' || name === 'reflect' ? `/vault_proxy/${name}` : '/vault_proxy/{id}'
+  let caller: Caller | null = null
+  const planned = async () => {
+    if (client.head.method !== 'POST') throw new SluiceError('ERR_METHOD', `${client.head.method} is not allowed here`)
+    const key = credentialOf(client.head.fields)
+    caller = await ports.authenticate(key, client.memo)
+    const call = new Call(client, route, caller, ports)
+    if (name !== 'jit' && name !== 'reflect') throw new SluiceError('ERR_NOT_FOUND', 'There is no such configuration')
+    return { caller, plan: name === 'reflect' ? await call.reflect() : await call.jit() }
+  }
+  planned().then(
+    (made) => {
+      if (waiting.hasLeft) ports.refuse(client, new SluiceError('ERR_CLIENT_GONE', 'The client left'), route, caller)
+      else ports.execute(client, made.plan, made.caller)
+    },
+    (error: unknown) => ports.refuse(client, asSluiceError(error), route, caller)
+  )
+}
+
+/** Where a request goes, before its own headers are looked at. */
+interface Route {
+  readonly url: string | undefined
+  readonly method: string
+}
+
+class Call<Identity> {
+  readonly #client: Client
+  readonly #route: string
+  readonly #caller: Caller
+  readonly #ports: VaultProxyPorts<Identity>
+  readonly #controls: Controls
+  readonly #delimiters: number
+  readonly #user: string | null
+
+  constructor(client: Client, route: string, caller: Caller, ports: VaultProxyPorts<Identity>) {
+    this.#client = client
+    this.#route = route
+    this.#caller = caller
+    this.#ports = ports
+    this.#controls = readControls(client.head, ports.settings.viaName)
+    this.#delimiters = delimitersOf(this.#controls.delimiters, ports.settings.delimiters)
+    this.#user = this.#controls.user?.trim() ?? null
+    if (this.#user !== null && !USER.test(this.#user)) {
+      throw new SluiceError('ERR_INPUT', 'x-fp-id is no id of a user', {
+        fields: { 'x-fp-id': ['is no id of a user'] }
+      })
+    }
+  }
+
+  /** The destination is named by the request. */
+  async jit(): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
+    this.#checkRoute('token:use')
+    const { targetUrl, method } = this.#controls
+    return this.#toDestination({ url: targetUrl, method: methodOf(method) })
+  }
+
+  /** The body comes back with its values. */
+  async reflect(): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
+    this.#checkRoute('token:read')
+    if (this.#user !== null) await this.#ports.users.check(this.#caller, [this.#user], [])
+    const { limits, deadlines } = this.#ports
+    const intent: Intent<VaultPeer<Identity>, ResponseRules> = {
+      ...this.#common(),
+      door: 'reflect',
+      method: 'POST',
+      target: '/',
+      destination: NOWHERE,
+      peer: { tenant: this.#caller.tenant, host: '', port: 0, identity: null },
+      fieldLines: '',
+      headTemplate: null,
+      contentTypes: contentTypesOf(this.#controls.forwarded),
+      responseRules: null
+    }
+    const tokensPerRequest = Math.max(limits.tokensPerRequest, REFLECTED_TOKENS)
+    return planRequest(intent, { ...limits, tokensPerRequest }, deadlines)
+  }
+
+  async #toDestination({ url, method }: Route): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
+    const { settings, limits, deadlines, users } = this.#ports
+    const { forwarded, pathAndQuery } = this.#controls
+    const base = parseDestinationUrl(url?.trim(), settings.ports, settings.exemptOrigins)
+    const tail = tailOf(pathAndQuery)
+    const target = joinTarget(base, tail)
+    const rules = this.#rules()
+    const identity = this.#identity()
+    const fields = rules === null ? forwarded : narrowed(forwarded)
+    const lines = linesOf(fields) + fieldLine('Via', `1.1 ${settings.viaName}`)
+    const question = tail.indexOf('?')
+    const headTemplate =
+      this.#delimiters !== 0 && this.#caller.holds('token:use:head')
+        ? templateHead(
+            target.path,
+            question < 0 ? tail : tail.slice(0, question),
+            target.query,
+            question < 0 ? '' : tail.slice(question + 1),
+            lines,
+            { delimiters: this.#delimiters, expressionBytes: limits.expressionBytes }
+          )
+        : null
+    const path = headTemplate?.certainPath ?? target.path
+    const destination = { host: base.host, port: base.port, method, path }
+    if (!this.#caller.mayReach(destination)) {
+      throw new SluiceError('ERR_DESTINATION_FORBIDDEN', 'The application is bound to other destinations')
+    }
+    const intent: Intent<VaultPeer<Identity>, ResponseRules> = {
+      ...this.#common(),
+      door: 'proxy',
+      method,
+      target: target.text,
+      destination,
+      peer: { tenant: this.#caller.tenant, host: base.host, port: base.port, identity },
+      fieldLines: lines,
+      headTemplate,
+      contentTypes: contentTypesOf(forwarded),
+      responseRules: rules?.response ?? null
+    }
+    const plan = planRequest(intent, limits, deadlines)
+    const owners = new Set(rules?.response.users ?? [])
+    if (this.#user !== null) owners.add(this.#user)
+    if (owners.size > 0) await users.check(this.#caller, [...owners], rules?.targets ?? [])
+    return plan
+  }
+
+  #common() {
+    const { delimiters, bodyMode, subjects, reason, contentEncoding } = this.#controls
+    return {
+      dialect: 'footprint' as const,
+      route: this.#route,
+      grammar: 'footprint' as const,
+      user: this.#user,
+      delimiters: this.#delimiters,
+      delimitersNamed: delimiters !== undefined,
+      bodyMode: bodyModeOf(bodyMode),
+      subjects: subjectsOf(subjects),
+      contentEncoding,
+      bodyBytes: this.#client.head.bodyBytes,
+      close: false,
+      idempotencyKey: false,
+      traceId: this.#ports.newTraceId(this.#client),
+      reason: reason === undefined || reason.trim() === '' ? null : reason
+    }
+  }
+
+  /** The rules of the request; null when there are none. Throws ERR_INPUT, ERR_EXPR_*. */
+  #rules(): {
+    readonly response: ResponseRules
+    readonly targets: readonly { id: string; container: string }[]
+  } | null {
+    const { ingressType, ingressRules } = this.#controls
+    if (ingressRules.length === 0) return null
+    if (ingressType === undefined) {
+      const why = 'x-fp-proxy-ingress-content-type is required with x-fp-proxy-ingress-rule'
+      throw new SluiceError('ERR_INPUT', why, { fields: { 'x-fp-proxy-ingress-content-type': [why] } })
+    }
+    const type = readCaptureType(ingressType)
+    const rules = splitRules(ingressRules, type).map((text, at) => readRule(text, type, this.#user, at + 1))
+    const capture = this.#ports.compileRules(type, rules)
+    return {
+      targets: rules.map(({ target, container }) => ({ id: target, container })),
+      response: {
+        capture,
+        users: [...new Set(rules.map(({ user }) => user))],
+        writesFor: (values) => writesForFields(Object.fromEntries(values))
+      }
+    }
+  }
+
+  #identity(): Identity | null {
+    const { clientCertificate, clientKey, pins } = this.#controls
+    if (clientCertificate === undefined && clientKey === undefined && pins.length === 0) return null
+    return this.#ports.identity({
+      certificate: clientCertificate === undefined ? null : pemOf('x-fp-proxy-client-cert', clientCertificate),
+      key: clientKey === undefined ? null : pemOf('x-fp-proxy-client-key', clientKey),
+      pins: pins.map((pin) => pemOf('x-fp-proxy-pin-cert', pin))
+    })
+  }
+
+  #checkRoute(permission: string): void {
+    if (this.#caller.type === 'private' && this.#caller.holds(permission)) return
+    throw new SluiceError('ERR_PERMISSION', `Missing permission: ${permission}`, { names: [permission] })
+  }
+}
+
+/** While a request is planned there is one thing to hear of the client. */
+class Waiting implements ClientSink {
+  hasLeft = false
+
+  requestChunk(): void {}
+  requestEnd(): void {}
+  requestBroken(): void {
+    this.hasLeft = true
+  }
+  clientDrained(): void {}
+  clientLeft(): void {
+    this.hasLeft = true
+  }
+}
+
+function methodOf(text: string | undefined): string {
+  const method = text?.trim().toUpperCase() ?? 'POST'
+  if (METHODS.has(method)) return method
+  throw new SluiceError('ERR_HTTP_SYNTAX', 'x-fp-proxy-method takes GET, POST, PUT, PATCH, DELETE or HEAD')
+}
+
+function tailOf(pathAndQuery: string | undefined): string {
+  const tail = pathAndQuery?.trim() ?? ''
+  return tail === '' || tail.startsWith('/') || tail.startsWith('?') ? tail : `/${tail}`
+}
+
+function linesOf(fields: readonly string[]): string {
+  let lines = ''
+  for (let at = 0; at < fields.length; at += 2) lines += fieldLine(fields[at] as string, fields[at + 1] as string)
+  return lines
+}
+
+function contentTypesOf(fields: readonly string[]): string[] {
+  return fields.filter((_, at) => at % 2 === 1 && fields[at - 1]?.toLowerCase() === 'content-type')
+}
+
+/** A response that has rules must come in a coding that can be undone. */
+function narrowed(fields: readonly string[]): string[] {
+  const kept: string[] = []
+  let accepted = 'identity'
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string
+    const value = fields[at + 1] as string
+    if (name.toLowerCase() !== 'accept-encoding') kept.push(name, value)
+    else accepted = value.split(',').filter(isDecodable).join(',').trim() || accepted
+  }
+  return [...kept, 'Accept-Encoding', accepted]
+}
+
+const isDecodable = (item: string): boolean => /^\s*(?:gzip|x-gzip|deflate|br|identity)\s*(?:;|$)/i.test(item)
+
+const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'])
+const USER = /^fp_(?:id|bid)_[A-Za-z0-9_]{1,64}$/
+const NOWHERE = { host: '', port: 0, method: 'POST', path: '/' }
+/** Users that one reflection may name, as the vendor allows. */
+const REFLECTED_TOKENS = 1000
