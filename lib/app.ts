@@ -241,6 +241,7 @@ class RunningApp implements App, EngineHandler {
       settings: {
         ports: egress.ports,
         exemptOrigins: this.#options.relaxed ?? [],
+        parsed: new Map(),
         delimiters: template.delimiters.reduce((mask, pair) => mask | delimitersOf(pair, 0), 0),
         viaName: this.#viaName
       },

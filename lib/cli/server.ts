@@ -30,6 +30,8 @@ export interface ServerParts {
 /** Starts serving in this process. Closes the vault when that fails. */
 export async function startServer(config: Config, parts: ServerParts): Promise<LoneServer> {
   const { vault, log, version, withAdmin } = parts
+  // Small buffers are slices of pools; Node's pool of 8 KiB holds three requests. Measured: a tenth of a small request.
+  Buffer.poolSize = POOL_BYTES
   try {
     const app = await startApp(config, { vault, log, version, withAdmin })
     await giveHeapBack()
@@ -53,6 +55,8 @@ export async function startServer(config: Config, parts: ServerParts): Promise<L
     throw error
   }
 }
+
+const POOL_BYTES = 65_536
 
 /** Logs where a bug was thrown, without its message, and ends: Node would print the message, which may hold anything. */
 export function dieOfBugs(log: Log): void {

@@ -158,13 +158,19 @@ function framesOf(error: Error): string[] {
 
 /** Lines gather to one write, which a busy process needs: a write a line costs a fifth of a small request. */
 function standardOutput(): DestinationStream {
-  return fileDestination({ dest: 1, sync: false, minLength: GATHER_BYTES, periodicFlush: FLUSH_MS })
+  return fileDestination({
+    dest: 1,
+    sync: false,
+    minLength: GATHER_BYTES,
+    maxWrite: 2 * GATHER_BYTES,
+    periodicFlush: FLUSH_MS
+  })
 }
 
 function rounded(ms: number): number | undefined {
   return Number.isNaN(ms) ? undefined : Math.round(ms * 1000) / 1000
 }
 
-const GATHER_BYTES = 8192
+const GATHER_BYTES = 32_768
 const FLUSH_MS = 200
 const FRAME = /^ {4}at [\w.$<>[\] #]*\(?(?:file:\/\/|node:|\/)[^\s]*:\d+:\d+\)?$/

@@ -2,7 +2,7 @@ import { asSluiceError, SluiceError } from '../../errors.ts'
 import type { Client, ClientSink } from '../../listen/client.ts'
 import type { RequestHead } from '../../listen/head.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
-import { joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
+import { type Destination, joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
 import {
   checkFieldValue,
@@ -198,7 +198,7 @@ function intentOf(
   traceId: string,
   { settings, limits }: ProxyPorts
 ): Intent<ProxyPeer, never> {
-  const base = parseDestinationUrl(controls.url, settings.ports, settings.exemptOrigins)
+  const base = destinationOf(controls.url, settings)
   const target = joinTarget(base, head.target.slice(PROXY_ROUTE.length))
   const delimiters = delimitersOf(controls.delimiters, settings.delimiters)
   let lines = controls.lines
@@ -254,6 +254,17 @@ function intentOf(
   }
 }
 
+/** Parsed once for each text: callers send few, again and again. */
+function destinationOf(url: string | undefined, { ports, exemptOrigins, parsed }: ProxySettings): Destination {
+  if (url === undefined) return parseDestinationUrl(url, ports, exemptOrigins)
+  const known = parsed.get(url)
+  if (known !== undefined) return known
+  const destination = parseDestinationUrl(url, ports, exemptOrigins)
+  if (parsed.size >= PARSED_URLS) parsed.clear()
+  parsed.set(url, destination)
+  return destination
+}
+
 /** A destination as the ephemeral proxy reaches it: without a client certificate. */
 export interface ProxyPeer {
   readonly tenant: string
@@ -267,6 +278,8 @@ export interface ProxySettings {
   readonly ports: readonly number[]
   /** `host:port` of destinations that may have any port. */
   readonly exemptOrigins: readonly string[]
+  /** :: BT-PROXY-URL → what it says; filled as they come */
+  readonly parsed: Map<string, Destination>
   /** Bit mask of the pairs that the configuration names. */
   readonly delimiters: number
   /** Our pseudonym in Via. */
@@ -321,6 +334,7 @@ function listedByConnection(fields: readonly string[]): ReadonlySet<string> | nu
 }
 
 const NONE: readonly string[] = []
+const PARSED_URLS = 1000
 
 function nothing(): void {}
 
