@@ -168,4 +168,4 @@ const NOTHING_TO_READ = {
 }
 const GRACE_MS = 2000
 const RETRY_MS = 1000
-const ANSWER_MS = 2000
+const ANSWER_MS = 5000

@@ -71,8 +71,13 @@ export function encrypt(encryption: Encryption, key: KeyObject, text: string): U
   return Buffer.concat([point, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
 }
 
-/** SubjectPublicKeyInfo, or for RSA the bare RSAPublicKey. */
+/**
+ * SubjectPublicKeyInfo, or for RSA the bare RSAPublicKey.
+ *
+ * NOTE: from Node 22 on a private key would be taken for a public one here.
+ */
 function imported(der: Uint8Array): KeyObject | null {
+  if (beginsWithVersion(der)) return null
   for (const type of ['spki', 'pkcs1'] as const) {
     try {
       return createPublicKey({ key: Buffer.from(der), format: 'der', type })
@@ -81,6 +86,13 @@ function imported(der: Uint8Array): KeyObject | null {
     }
   }
   return null
+}
+
+/** True for a SEQUENCE that begins with an INTEGER of one byte: the version, which every form of a private key has. */
+function beginsWithVersion(der: Uint8Array): boolean {
+  const length = der[1] ?? 0
+  const at = length < 0x80 ? 2 : 2 + (length & 0x7f)
+  return der[0] === 0x30 && der[at] === 0x02 && der[at + 1] === 1
 }
 
 /** A bare point of P-256, 04 ‖ x ‖ y, as SubjectPublicKeyInfo; anything else as it is. */
