@@ -9,6 +9,7 @@ import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
 import { apiErrorBody, proxyErrorBody } from './dialects/basis-theory/wire.ts'
+import { type ConfigPorts, configRoutes } from './dialects/footprint/configs.ts'
 import { credentialOf } from './dialects/footprint/credential.ts'
 import { isVaultProxyPath, serveVaultProxy, type VaultProxyPorts } from './dialects/footprint/proxy.ts'
 import { userRoutes } from './dialects/footprint/users.ts'
@@ -103,7 +104,13 @@ class RunningApp implements App, EngineHandler {
     this.#vault = options.vault
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
-    this.#router = new Router([...tokenRoutes(vault), ...tokenize, ...applicationRoutes(vault), ...userRoutes(vault)])
+    this.#router = new Router([
+      ...tokenRoutes(vault),
+      ...tokenize,
+      ...applicationRoutes(vault),
+      ...userRoutes(vault),
+      ...configRoutes(vault, () => this.#configPorts())
+    ])
     this.#log = options.log
     this.#metrics = new Metrics(this.#readings(), options.version)
     this.#buffers = new BufferBudget(config.limits.bufferedBytes)
@@ -268,6 +275,7 @@ class RunningApp implements App, EngineHandler {
       limits,
       deadlines: egress,
       users: this.#vault.users,
+      configs: this.#vault.shelves.configs,
       authenticate: (key, memo) => this.#vault.authenticate(key, memo),
       identity: (material) => this.#egress.identity(material),
       compileRules: (type, rules) => new Capture(type, rules),
@@ -278,6 +286,16 @@ class RunningApp implements App, EngineHandler {
         const chosen = isReflected ? { ...reflecting, egress: new Reflection(plan.contentTypes[0]) } : parts
         new Execution(client, plan, caller, chosen).start()
       }
+    }
+  }
+
+  #configPorts(): ConfigPorts {
+    const proxy = this.#vaultProxy
+    return {
+      ports: proxy.settings.ports,
+      exemptOrigins: proxy.settings.exemptOrigins,
+      identity: (material) => proxy.identity(material),
+      compileRules: (type, rules) => proxy.compileRules(type, rules)
     }
   }
 

@@ -79,7 +79,7 @@ export function readControls({ fields }: RequestHead, viaName: string): Controls
 }
 
 /** Name and value. Framing, hop-by-hop fields and Sluice's own are not for callers to set: RFC 9110, 7.6.1. */
-function forwardable(name: string, value: string): [string, string] {
+export function forwardable(name: string, value: string): [string, string] {
   const kind = requestField(name.toLowerCase())
   if (kind === FIELD_FORWARD || kind === FIELD_CONTENT_TYPE || kind === FIELD_ACCEPT_ENCODING) {
     return [name, checkFieldValue(name, value)]

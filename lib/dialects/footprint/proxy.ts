@@ -12,9 +12,12 @@ import type { Caller } from '../../vault/access.ts'
 import type { KeyMemo, Vault } from '../../vault/vault.ts'
 import { type Controls, readControls } from './controls.ts'
 import { credentialOf } from './credential.ts'
+import type { StoredConfig } from './config.ts'
+import { configOf } from './configs.ts'
 import { writesForFields } from './fields.ts'
 import { readCaptureType, readRule, splitRules } from './rules.ts'
-import { pemOf } from './tls.ts'
+import { pemOf, type TlsMaterial } from './tls.ts'
+import { invalid } from './wire.ts'
 
 /** What the dialect needs of the rooms around it. `Identity` is `egress/identity`'s. */
 export interface VaultProxyPorts<Identity> {
@@ -22,6 +25,7 @@ export interface VaultProxyPorts<Identity> {
   readonly limits: Limits
   readonly deadlines: Deadlines
   readonly users: Pick<Vault['users'], 'check'>
+  readonly configs: Pick<Vault['shelves']['configs'], 'read'>
   authenticate(key: string, memo: KeyMemo): Caller | Promise<Caller>
   /** Checked TLS material. Throws ERR_INPUT that names the part at fault. */
   identity(material: TlsMaterial): Identity
@@ -42,13 +46,6 @@ export interface VaultProxySettings {
   readonly delimiters: number
   /** Our pseudonym in Via. */
   readonly viaName: string
-}
-
-/** `egress/identity`'s, PEM. */
-export interface TlsMaterial {
-  readonly certificate: string | null
-  readonly key: string | null
-  readonly pins: readonly string[]
 }
 
 export interface VaultPeer<Identity> {
@@ -75,8 +72,8 @@ export function serveVaultProxy<Identity>(client: Client, ports: VaultProxyPorts
     const key = credentialOf(client.head.fields)
     caller = await ports.authenticate(key, client.memo)
     const call = new Call(client, route, caller, ports)
-    if (name !== 'jit' && name !== 'reflect') throw new SluiceError('ERR_NOT_FOUND', 'There is no such configuration')
-    return { caller, plan: name === 'reflect' ? await call.reflect() : await call.jit() }
+    if (name === 'jit') return { caller, plan: await call.jit() }
+    return { caller, plan: name === 'reflect' ? await call.reflect() : await call.stored(name) }
   }
   planned().then(
     (made) => {
@@ -87,10 +84,16 @@ export function serveVaultProxy<Identity>(client: Client, ports: VaultProxyPorts
   )
 }
 
-/** Where a request goes, before its own headers are looked at. */
-interface Route {
+/** What of a call a configuration decides. */
+interface Base {
   readonly url: string | undefined
   readonly method: string
+  readonly reason: string | null
+  /** Flat. Of these names the request forwards none. */
+  readonly fields: readonly string[]
+  readonly identity: StoredConfig['client_identity']
+  readonly pins: readonly string[]
+  readonly ingress: StoredConfig['ingress_settings']
 }
 
 class Call<Identity> {
@@ -121,7 +124,27 @@ class Call<Identity> {
   async jit(): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
     this.#checkRoute('token:use')
     const { targetUrl, method } = this.#controls
-    return this.#toDestination({ url: targetUrl, method: methodOf(method) })
+    return this.#toDestination({ ...NO_CONFIG, url: targetUrl, method: methodOf(method) })
+  }
+
+  /** A configuration names the destination. Of another sort, switched off or not there: the same 404. */
+  async stored(name: string): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
+    this.#checkRoute('proxy:invoke')
+    const { configId, method } = this.#controls
+    const volume = await this.#ports.configs.read(this.#caller.tenant, name === '' ? (configId ?? '') : name)
+    const config = volume === null ? null : configOf(volume)
+    if (config === null || !config.enabled || config.live !== this.#caller.live) {
+      throw new SluiceError('ERR_NOT_FOUND', 'There is no such configuration')
+    }
+    return this.#toDestination({
+      url: config.url,
+      method: method === undefined ? config.method : methodOf(method),
+      reason: config.access_reason,
+      fields: [...config.headers, ...config.secret_headers].flatMap((header) => [header.name, header.value]),
+      identity: config.client_identity,
+      pins: config.pinned_server_certificates,
+      ingress: config.ingress_settings
+    })
   }
 
   /** The body comes back with its values. */
@@ -145,16 +168,18 @@ class Call<Identity> {
     return planRequest(intent, { ...limits, tokensPerRequest }, deadlines)
   }
 
-  async #toDestination({ url, method }: Route): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
+  async #toDestination(stored: Base): Promise<Plan<VaultPeer<Identity>, ResponseRules>> {
     const { settings, limits, deadlines, users } = this.#ports
-    const { forwarded, pathAndQuery } = this.#controls
-    const base = parseDestinationUrl(url?.trim(), settings.ports, settings.exemptOrigins)
-    const tail = tailOf(pathAndQuery)
+    const { method } = stored
+    const forwarded = withoutStored(this.#controls.forwarded, stored.fields)
+    const base = parseDestinationUrl(stored.url?.trim(), settings.ports, settings.exemptOrigins)
+    const tail = tailOf(this.#controls.pathAndQuery)
     const target = joinTarget(base, tail)
-    const rules = this.#rules()
-    const identity = this.#identity()
-    const fields = rules === null ? forwarded : narrowed(forwarded)
-    const lines = linesOf(fields) + fieldLine('Via', `1.1 ${settings.viaName}`)
+    const rules = this.#rules(stored.ingress)
+    const identity = this.#identity(stored)
+    const lines = linesOf(rules === null ? forwarded : narrowed(forwarded))
+    // What is stored is no template, whatever it holds.
+    const fixedLines = linesOf(stored.fields) + fieldLine('Via', `1.1 ${settings.viaName}`)
     const question = tail.indexOf('?')
     const headTemplate =
       this.#delimiters !== 0 && this.#caller.holds('token:use:head')
@@ -172,16 +197,18 @@ class Call<Identity> {
     if (!this.#caller.mayReach(destination)) {
       throw new SluiceError('ERR_DESTINATION_FORBIDDEN', 'The application is bound to other destinations')
     }
+    const common = this.#common()
     const intent: Intent<VaultPeer<Identity>, ResponseRules> = {
-      ...this.#common(),
+      ...common,
+      reason: common.reason ?? stored.reason,
       door: 'proxy',
       method,
       target: target.text,
       destination,
       peer: { tenant: this.#caller.tenant, host: base.host, port: base.port, identity },
-      fieldLines: lines,
-      headTemplate,
-      contentTypes: contentTypesOf(forwarded),
+      fieldLines: lines + fixedLines,
+      headTemplate: headTemplate === null ? null : { ...headTemplate, lines: [...headTemplate.lines, fixedLines] },
+      contentTypes: contentTypesOf([...forwarded, ...stored.fields]),
       responseRules: rules?.response ?? null
     }
     const plan = planRequest(intent, limits, deadlines)
@@ -211,37 +238,50 @@ class Call<Identity> {
     }
   }
 
-  /** The rules of the request; null when there are none. Throws ERR_INPUT, ERR_EXPR_*. */
-  #rules(): {
-    readonly response: ResponseRules
-    readonly targets: readonly { id: string; container: string }[]
-  } | null {
+  /** The rules of configuration and request; null when there are none. Throws ERR_INPUT, ERR_EXPR_*. */
+  #rules(stored: Base['ingress']): Rules | null {
     const { ingressType, ingressRules } = this.#controls
-    if (ingressRules.length === 0) return null
-    if (ingressType === undefined) {
-      const why = 'x-fp-proxy-ingress-content-type is required with x-fp-proxy-ingress-rule'
-      throw new SluiceError('ERR_INPUT', why, { fields: { 'x-fp-proxy-ingress-content-type': [why] } })
+    const storedRules = stored?.rules ?? []
+    if (ingressRules.length === 0 && storedRules.length === 0) return null
+    const types = [stored?.content_type, ingressType].filter((type) => type !== undefined).map(readCaptureType)
+    const [type] = types
+    if (type === undefined) {
+      throw invalid('x-fp-proxy-ingress-content-type', 'is required with x-fp-proxy-ingress-rule')
     }
-    const type = readCaptureType(ingressType)
-    const rules = splitRules(ingressRules, type).map((text, at) => readRule(text, type, this.#user, at + 1))
-    const capture = this.#ports.compileRules(type, rules)
+    if (storedRules.length > 0 && types.some((other) => other !== type)) {
+      throw invalid('x-fp-proxy-ingress-content-type', 'is not the one that the configuration names')
+    }
+    if (storedRules.length > 0 && this.#user === null) {
+      throw invalid('x-fp-id', 'is required, since the configuration has ingress rules')
+    }
+    const texts = [...storedRules.map(({ token, target }) => `${token}=${target}`), ...splitRules(ingressRules, type)]
+    const rules = texts.map((text, at) => readRule(text, type, this.#user, at + 1))
     return {
       targets: rules.map(({ target, container }) => ({ id: target, container })),
       response: {
-        capture,
+        capture: this.#ports.compileRules(type, rules),
         users: [...new Set(rules.map(({ user }) => user))],
         writesFor: (values) => writesForFields(Object.fromEntries(values))
       }
     }
   }
 
-  #identity(): Identity | null {
+  /** What a configuration has of it, a request cannot replace. */
+  #identity(stored: Base): Identity | null {
     const { clientCertificate, clientKey, pins } = this.#controls
-    if (clientCertificate === undefined && clientKey === undefined && pins.length === 0) return null
+    const bringsOwn = clientCertificate !== undefined || clientKey !== undefined
+    if (bringsOwn && stored.identity !== null) {
+      throw invalid('x-fp-proxy-client-cert', 'goes only with a configuration without one')
+    }
+    if (pins.length > 0 && stored.pins.length > 0) {
+      throw invalid('x-fp-proxy-pin-cert', 'goes only with a configuration without one')
+    }
+    if (!bringsOwn && stored.identity === null && pins.length === 0 && stored.pins.length === 0) return null
+    const own = (header: string, value: string | undefined) => (value === undefined ? null : pemOf(header, value))
     return this.#ports.identity({
-      certificate: clientCertificate === undefined ? null : pemOf('x-fp-proxy-client-cert', clientCertificate),
-      key: clientKey === undefined ? null : pemOf('x-fp-proxy-client-key', clientKey),
-      pins: pins.map((pin) => pemOf('x-fp-proxy-pin-cert', pin))
+      certificate: stored.identity?.certificate ?? own('x-fp-proxy-client-cert', clientCertificate),
+      key: stored.identity?.key ?? own('x-fp-proxy-client-key', clientKey),
+      pins: [...stored.pins, ...pins.map((pin) => pemOf('x-fp-proxy-pin-cert', pin))]
     })
   }
 
@@ -249,6 +289,11 @@ class Call<Identity> {
     if (this.#caller.type === 'private' && this.#caller.holds(permission)) return
     throw new SluiceError('ERR_PERMISSION', `Missing permission: ${permission}`, { names: [permission] })
   }
+}
+
+interface Rules {
+  readonly response: ResponseRules
+  readonly targets: readonly { readonly id: string; readonly container: string }[]
 }
 
 /** While a request is planned there is one thing to hear of the client. */
@@ -283,6 +328,13 @@ function linesOf(fields: readonly string[]): string {
   return lines
 }
 
+/** Without the fields that a configuration sets itself: nobody puts his own in their stead. */
+function withoutStored(forwarded: readonly string[], stored: readonly string[]): readonly string[] {
+  if (stored.length === 0) return forwarded
+  const names = new Set(stored.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()))
+  return forwarded.filter((_, at) => !names.has((forwarded[at - (at % 2)] as string).toLowerCase()))
+}
+
 function contentTypesOf(fields: readonly string[]): string[] {
   return fields.filter((_, at) => at % 2 === 1 && fields[at - 1]?.toLowerCase() === 'content-type')
 }
@@ -304,6 +356,7 @@ const isDecodable = (item: string): boolean => /^\s*(?:gzip|x-gzip|deflate|br|id
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'])
 const USER = /^fp_(?:id|bid)_[A-Za-z0-9_]{1,64}$/
+const NO_CONFIG = { reason: null, fields: [], identity: null, pins: [], ingress: null }
 const NOWHERE = { host: '', port: 0, method: 'POST', path: '/' }
 /** Users that one reflection may name, as the vendor allows. */
 const REFLECTED_TOKENS = 1000

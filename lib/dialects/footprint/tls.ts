@@ -1,6 +1,13 @@
 /** TLS material in headers: percent-encoded PEM, or the PEM as base64. */
 import { SluiceError } from '../../errors.ts'
 
+/** TLS material as `egress/identity` takes it. */
+export interface TlsMaterial {
+  readonly certificate: string | null
+  readonly key: string | null
+  readonly pins: readonly string[]
+}
+
 /** The PEM text in a header. Throws ERR_INPUT that names the header. */
 export function pemOf(header: string, value: string): string {
   const text = value.trim()
