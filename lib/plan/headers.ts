@@ -27,8 +27,24 @@ export function requestField(lower: string): number {
   return isPlainName(lower) ? FIELD_FORWARD : FIELD_UNKNOWN_NAME
 }
 
+/**
+ * The end-to-end fields of a destination's response, flat. `keepLength`: its Content-Length describes a body that is not
+ * sent (HEAD, 304).
+ */
+export function endToEndFields(rawHeaders: readonly string[], keepLength: boolean): string[] {
+  const fields: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    const lower = name.toLowerCase()
+    if (responseFieldPasses(lower) || (keepLength && lower === 'content-length')) {
+      fields.push(name, rawHeaders[at + 1] as string)
+    }
+  }
+  return fields
+}
+
 /** Does this field of a destination's response go back to the client? `lower` is its name in lower case. */
-export function responseFieldPasses(lower: string): boolean {
+function responseFieldPasses(lower: string): boolean {
   return !RESPONSE_DROPS.has(lower) && !lower.startsWith('bt-') && !lower.startsWith('sluice-')
 }
 

@@ -1,30 +1,22 @@
-import { asSluiceError, type Forwarded, SluiceError } from '../errors.ts'
 import type { ResponseHandler } from '../egress/exchange.ts'
 import type { Peer } from '../egress/peer.ts'
-import { render } from '../expr/encode.ts'
-import type { Found } from '../expr/evaluate.ts'
-import { type Expression, narrow, type ParseOptions, parseExpression, type Subject } from '../expr/expression.ts'
-import { TURN_UNITS, Work } from '../expr/work.ts'
+import { asSluiceError, type Forwarded, SluiceError } from '../errors.ts'
 import type { Client, ClientSink } from '../listen/client.ts'
 import { bodyTooLarge } from '../plan/body-mode.ts'
-import { responseFieldPasses } from '../plan/headers.ts'
-import { joinTarget } from '../plan/destination.ts'
-import type { HeadTemplate } from '../plan/head-template.ts'
-import { outgoingHead, type Plan } from '../plan/plan.ts'
-import type { HeadPiece } from '../scan/head.ts'
+import { endToEndFields } from '../plan/headers.ts'
+import type { Plan } from '../plan/plan.ts'
 import { settleContext } from '../scan/context.ts'
-import { Scanner, type Spot } from '../scan/scanner.ts'
+import { Scanner } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
-import type { Purpose } from '../vault/reveal.ts'
 import type { BufferBudget } from './buffer-budget.ts'
 import { Decoder, type DecodeSink } from './decode.ts'
+import { HeldBody } from './held-body.ts'
+import { HeldResponse, type ReadyResponse, type ResponseRules } from './held-response.ts'
 import { type Outcome, outcomeOf, type RequestRecord } from './phases.ts'
 import { Pieces } from './pieces.ts'
-import type { MaybePromise } from '../vault/store.ts'
-import { HeldResponse, type ReadyResponse, type ResponseRules } from './held-response.ts'
 import type { DialectVoice, ProxyEgress, ProxyExchange, ProxyVault } from './ports.ts'
-import type { Plaintexts } from './scrub.ts'
+import { filledHead, Substitution, type SubstitutionOwner, spotsOf } from './substitution.ts'
 import { wentThrough } from './young-garbage.ts'
 
 export interface ExecutionParts {
@@ -39,16 +31,16 @@ export interface ExecutionParts {
 }
 
 /**
- * Carries out one plan: the only place of a proxied request that waits. It is one object with four faces — the
- * client's sink, the decoder's sink, the vault's release and the destination's response handler — so that a request
- * costs no closure. Hot: per request and chunk.
+ * Carries out one plan: the only place of a proxied request that waits. It is one object with five faces — the
+ * client's sink, the decoder's sink, the substitution's owner, the vault's release and the destination's response
+ * handler — so that a request costs no closure. Hot: per request and chunk.
  *
  * The invariants, each kept in one method:
  * - nothing leaves before the vault has released it (`released`);
  * - in `whole` mode the exchange begins when every value is there (`#sendWhole`);
  * - after byte one has left, a failure cuts the destination's message and answers 502, or cuts the client (`#fail`).
  */
-export class Execution implements ClientSink, DecodeSink, Release, ResponseHandler {
+export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Release, ResponseHandler {
   readonly #client: Client
   readonly #plan: Plan<Peer, ResponseRules>
   readonly #caller: Caller
@@ -57,14 +49,11 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #state = REACHING
   #mode: number
   /** The body so far, in `whole` mode and for small bodies that pass. */
-  #held: Buffer[] = []
-  #heldBytes = 0
-  /** What of `heldBytes` the budget has lent. */
-  #lent = 0
+  readonly #held: HeldBody
+  readonly #substitution: Substitution
   #decoder: Decoder | null = null
   #scanner: Scanner | null = null
   readonly #pieces = new Pieces()
-  #expressions: Expression[] = []
   /** Chunks that came while a window was with the vault. */
   #inbox: Buffer[] = []
   #bodyIsIn = false
@@ -73,14 +62,9 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #outgoing: Buffer | null = null
   /** The head with its values, when it is a template. */
   #head: string | null = null
-  /** One for each batch that was asked of the vault. */
-  readonly #purposes: Purpose[] = []
-  #tokens: Set<string> | null = null
 
   /** While the response is held for its rules. */
   #response: HeldResponse | null = null
-  /** What was revealed, when the response may have to be cleared of it. */
-  #plaintexts: Plaintexts | null = null
   #captured = 0
   #scrubbed = 0
   #responseBegun = false
@@ -90,7 +74,6 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #outcome: Outcome = 'ok'
   #requestBytes = 0
   #responseBytes = 0
-  #replaced = 0
   readonly #planned = performance.now()
   #body = Number.NaN
   #connected = Number.NaN
@@ -102,6 +85,8 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#plan = plan
     this.#caller = caller
     this.#parts = parts
+    this.#held = new HeldBody(parts.buffers)
+    this.#substitution = new Substitution(plan, caller, parts.vault, this)
     this.#mode = plan.mode === 'pass' ? PASS : plan.mode === 'whole' ? WHOLE : STREAM
   }
 
@@ -180,6 +165,28 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#client.resume()
   }
 
+  // What goes in the places of expressions.
+
+  substituted(texts: readonly string[]): void {
+    if (this.#state === DONE) return
+    try {
+      const template = this.#plan.headTemplate
+      if (template !== null && this.#head === null) {
+        this.#head = filledHead(this.#plan, template, texts)
+      } else {
+        this.#outgoing = this.#pieces.assemble(texts)
+        this.#pieces.clear()
+      }
+      this.#parts.vault.release(this)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  failed(thrown: unknown): void {
+    this.#fail(thrown)
+  }
+
   // The vault's side.
 
   /** The audit records of what was revealed are with the kernel: it may leave. */
@@ -220,7 +227,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   }
 
   informational(status: number, rawHeaders: readonly string[]): void {
-    if (this.#state !== DONE) this.#client.inform(status, this.#responseFields(rawHeaders, false))
+    if (this.#state !== DONE) this.#client.inform(status, endToEndFields(rawHeaders, false))
   }
 
   head(status: number, reason: string, rawHeaders: readonly string[], length: number): void {
@@ -228,7 +235,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#firstByte = performance.now()
     this.#destinationStatus = status
     this.#status = status
-    const fields = this.#responseFields(rawHeaders, this.#client.head.method === 'HEAD' || status === 304)
+    const fields = endToEndFields(rawHeaders, this.#client.head.method === 'HEAD' || status === 304)
     if (this.#plan.responseRules !== null) {
       this.#holdResponse(this.#plan.responseRules, status, reason, fields)
       return
@@ -274,7 +281,7 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       status,
       reason,
       fields,
-      plaintexts: this.#plaintexts,
+      plaintexts: this.#substitution.plaintexts,
       limits: this.#plan.limits,
       buffers: this.#parts.buffers,
       store: (users, writes) => this.#parts.vault.writeFields(this.#caller, users, writes, this.#plan.traceId),
@@ -307,7 +314,8 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     if (this.#state === DONE) return
     this.#state = COLLECTING
     if (this.#plan.headTemplate !== null && this.#head === null) {
-      this.#revealHead(this.#plan.headTemplate)
+      this.#state = RELEASING
+      this.#substitution.reveal(spotsOf(this.#plan.headTemplate), false)
       return
     }
     const coding = this.#plan.decode[0]
@@ -325,13 +333,13 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       this.#write(chunk)
       return
     }
-    this.#hold(chunk)
-    if (this.#heldBytes <= limit) return
+    this.#held.hold(chunk)
+    if (this.#held.bytes <= limit) return
     if (this.#plan.bodyMode === 'whole') throw bodyTooLarge(limit)
     // The length was unknown and passes the limit: nothing has left yet, so the body may be streamed from here.
     this.#mode = STREAM
-    const held = this.#heldBody()
-    this.#giveBack()
+    const held = this.#held.whole()
+    this.#held.release()
     this.#window(held)
   }
 
@@ -351,14 +359,14 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       this.#endExchange()
       return
     }
-    const body = this.#plan.bodyBytes === 0 ? null : this.#heldBody()
+    const body = this.#plan.bodyBytes === 0 ? null : this.#held.whole()
     this.#begin(this.#passHead(), body, 'none')
     this.#requestSent = true
   }
 
   /** `whole`: scan, reveal in one batch, evaluate. Synchronous as far as the store is. */
   #complete(): void {
-    const body = this.#heldBody()
+    const body = this.#held.whole()
     if (!this.#openScanner(body)) {
       this.#sendWhole(body)
       return
@@ -434,137 +442,16 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     return true
   }
 
-  /** Parses the window's expressions and asks the vault for all of their tokens at once. */
+  /** Asks the vault for all tokens of the window at once. */
   #reveal(): void {
-    const spots = this.#pieces.spots
-    const plan = this.#plan
-    if (plan.contentTypes.length > 1) {
+    const { spots } = this.#pieces
+    if (this.#plan.contentTypes.length > 1) {
       throw new SluiceError('ERR_CONTENT_TYPE', 'A body with expressions needs exactly one Content-Type', {
         offset: spots[0]?.offset ?? 0
       })
     }
-    const subjects: Subject[] = []
-    this.#expressions.length = 0
-    const parsing = this.#parsing()
-    for (const spot of spots) {
-      try {
-        const expression = this.#parse(spot.source, parsing)
-        this.#expressions.push(expression)
-        subjects.push(expression.subject)
-      } catch (error) {
-        throw located(error, spot.offset)
-      }
-    }
-    const found = this.#ask(subjects)
-    if (found instanceof Promise) {
-      found.then(
-        (all) => this.#revealed(all),
-        (error: unknown) => this.#fail(error)
-      )
-    } else this.#revealed(found)
-  }
-
-  #parse(source: string, options: ParseOptions): Expression {
-    const { grammar, subjects } = this.#plan
-    const parsed = parseExpression(source, grammar, options)
-    const expression = subjects === null ? parsed : narrow(parsed, subjects)
-    if (expression === null) {
-      throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The request names a subject that Sluice-Subjects does not')
-    }
-    return expression
-  }
-
-  #parsing(): ParseOptions {
-    const { user } = this.#plan
-    return user === null ? { work: new Work() } : { work: new Work(), user }
-  }
-
-  #ask(subjects: readonly Subject[]): MaybePromise<readonly Found[]> {
     this.#state = RELEASING
-    return this.#parts.vault.reveal(this.#caller, subjects, this.#purpose(), this.#plan.limits.tokensPerRequest)
-  }
-
-  /** Expressions in the head are settled before the body is asked for. */
-  #revealHead(template: HeadTemplate): void {
-    const expressions = new Map<Spot, Expression>()
-    const parsing = this.#parsing()
-    for (const piece of [...template.target, ...template.lines]) {
-      if (typeof piece !== 'string') expressions.set(piece, this.#parse(piece.source, parsing))
-    }
-    const found = this.#ask([...expressions.values()].map((expression) => expression.subject))
-    if (found instanceof Promise) {
-      found.then(
-        (all) => this.#headRevealed(template, expressions, all),
-        (error: unknown) => this.#fail(error)
-      )
-    } else this.#headRevealed(template, expressions, found)
-  }
-
-  #headRevealed(template: HeadTemplate, expressions: ReadonlyMap<Spot, Expression>, found: readonly Found[]): void {
-    if (this.#state === DONE) return
-    try {
-      this.#countTokens(found)
-      // :: spot → its text
-      const texts = new Map<Spot, string>()
-      const work = new Work(TURN_UNITS)
-      let at = 0
-      for (const [spot, expression] of expressions) {
-        texts.set(spot, render(expression, found[at] as Found, spot, work))
-        at++
-      }
-      const fill = (pieces: readonly HeadPiece[]): string =>
-        pieces.map((piece) => (typeof piece === 'string' ? piece : texts.get(piece))).join('')
-      // A value can make a dot segment: the target is checked once more.
-      const target = joinTarget(NO_BASE, fill(template.target)).text
-      this.#head = outgoingHead(this.#plan, target, fill(template.lines))
-      this.#remember(found, [...texts.values()])
-      this.#replaced += texts.size
-      this.#parts.vault.release(this)
-    } catch (error) {
-      this.#fail(error)
-    }
-  }
-
-  #revealed(found: readonly Found[]): void {
-    if (this.#state === DONE) return
-    try {
-      this.#countTokens(found)
-      const spots = this.#pieces.spots
-      const texts: string[] = []
-      const work = new Work(TURN_UNITS)
-      for (let at = 0; at < spots.length; at++) {
-        const spot = spots[at] as (typeof spots)[number]
-        try {
-          texts.push(render(this.#expressions[at] as Expression, found[at] as Found, spot, work))
-        } catch (error) {
-          throw located(error, spot.offset)
-        }
-      }
-      this.#remember(found, texts)
-      this.#replaced += texts.length
-      this.#outgoing = this.#pieces.assemble(texts)
-      this.#pieces.clear()
-      this.#parts.vault.release(this)
-    } catch (error) {
-      this.#fail(error)
-    }
-  }
-
-  /** `texts[i]` was made of `found[i]`. Kept only when the response may have to be cleared of them. */
-  #remember(found: readonly Found[], texts: readonly string[]): void {
-    if (this.#plan.responseRules === null) return
-    this.#plaintexts ??= []
-    for (const [at, { id, data }] of found.entries()) this.#plaintexts.push({ id, data, text: texts[at] ?? '' })
-  }
-
-  /** The cap is on the request: windows before this one count. */
-  #countTokens(found: readonly Found[]): void {
-    this.#tokens ??= new Set()
-    for (const each of found) this.#tokens.add(each.id)
-    const limit = this.#plan.limits.tokensPerRequest
-    if (this.#tokens.size > limit) {
-      throw new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens (limits.tokensPerRequest)`)
-    }
+    this.#substitution.reveal(spots, true)
   }
 
   // The exchange.
@@ -631,29 +518,6 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     else this.#decoder.resume()
   }
 
-  // What is held.
-
-  #hold(chunk: Buffer): void {
-    this.#parts.buffers.take(chunk.length)
-    this.#lent += chunk.length
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
-  }
-
-  #heldBody(): Buffer {
-    if (this.#held.length === 1) return this.#held[0] as Buffer
-    const body = this.#held.length === 0 ? EMPTY : Buffer.concat(this.#held, this.#heldBytes)
-    this.#held = [body]
-    return body
-  }
-
-  #giveBack(): void {
-    this.#parts.buffers.give(this.#lent)
-    this.#lent = 0
-    this.#held = []
-    this.#heldBytes = 0
-  }
-
   // The end.
 
   /** The one place that decides what a failure means: an answer while that is honest, a cut when it is not. */
@@ -687,14 +551,11 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
     this.#state = DONE
     this.#decoder?.destroy()
     this.#response?.destroy()
-    this.#plaintexts = null
-    this.#giveBack()
+    this.#held.release()
     this.#inbox.length = 0
     this.#outgoing = null
     const plan = this.#plan
-    for (const { intent } of this.#purposes) {
-      if (intent !== 0) this.#parts.vault.outcome(intent, this.#code ?? String(this.#destinationStatus))
-    }
+    this.#substitution.end(this.#code ?? String(this.#destinationStatus))
     const start = this.#client.acceptedAt
     this.#parts.done({
       dialect: plan.dialect,
@@ -709,8 +570,8 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
       destination: plan.door === 'proxy' ? plan.destination.host : null,
       destinationStatus: this.#destinationStatus,
       mode: this.#mode === PASS ? 'pass' : this.#mode === WHOLE ? 'whole' : 'stream',
-      tokens: this.#tokens?.size ?? 0,
-      replaced: this.#replaced,
+      tokens: this.#substitution.tokens,
+      replaced: this.#substitution.replaced,
       literal: this.#literal(),
       captured: this.#captured,
       scrubbed: this.#scrubbed,
@@ -728,38 +589,6 @@ export class Execution implements ClientSink, DecodeSink, Release, ResponseHandl
   #literal(): number {
     return this.#scanner === null ? 0 : this.#scanner.literalOpeners
   }
-
-  /** The destination's end-to-end fields. `keepLength`: its Content-Length describes a body that is not sent. */
-  #responseFields(rawHeaders: readonly string[], keepLength: boolean): string[] {
-    const fields: string[] = []
-    for (let at = 0; at < rawHeaders.length; at += 2) {
-      const name = rawHeaders[at] as string
-      const lower = name.toLowerCase()
-      if (responseFieldPasses(lower) || (keepLength && lower === 'content-length')) {
-        fields.push(name, rawHeaders[at + 1] as string)
-      }
-    }
-    return fields
-  }
-
-  #purpose(): Purpose {
-    const { door, destination, traceId, reason } = this.#plan
-    const purpose: Purpose = {
-      door,
-      destination: door === 'proxy' ? destination : null,
-      traceId,
-      reason,
-      intent: 0
-    }
-    this.#purposes.push(purpose)
-    return purpose
-  }
-}
-
-function located(thrown: unknown, offset: number): SluiceError {
-  const error = asSluiceError(thrown)
-  error.offset ??= offset
-  return error
 }
 
 const REACHING = 0
@@ -774,6 +603,5 @@ const STREAM = 2
 
 /** A body of known length up to this that passes untouched goes out in one write with its head. */
 const PASS_HOLD_BYTES = 65_536
-const NO_BASE = { path: '', query: '' }
 const EMPTY = Buffer.alloc(0)
 const NO_TEXTS: readonly string[] = []

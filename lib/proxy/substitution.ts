@@ -1,0 +1,186 @@
+import { asSluiceError, SluiceError } from '../errors.ts'
+import { render } from '../expr/encode.ts'
+import type { Found } from '../expr/evaluate.ts'
+import { type Expression, narrow, type ParseOptions, parseExpression, type Subject } from '../expr/expression.ts'
+import { TURN_UNITS, Work } from '../expr/work.ts'
+import { joinTarget } from '../plan/destination.ts'
+import type { HeadTemplate } from '../plan/head-template.ts'
+import { outgoingHead, type Plan } from '../plan/plan.ts'
+import type { HeadPiece } from '../scan/head.ts'
+import type { Spot } from '../scan/scanner.ts'
+import type { Caller } from '../vault/access.ts'
+import type { Purpose } from '../vault/reveal.ts'
+import type { ProxyVault } from './ports.ts'
+import type { Plaintexts } from './scrub.ts'
+
+/** Hears what became of a batch of spots; nothing may leave before the vault releases it. */
+export interface SubstitutionOwner {
+  /** `texts[i]` goes in the place of `spots[i]`. */
+  substituted(texts: readonly string[]): void
+  failed(thrown: unknown): void
+}
+
+/**
+ * From the spots of one request to the texts that go in their places: parse, reveal in one batch, evaluate, escape.
+ * Keeps what is counted over all batches of the request. Hot: per spot; synchronous over a synchronous store.
+ */
+export class Substitution {
+  readonly #plan: Plan
+  readonly #caller: Caller
+  readonly #vault: ProxyVault
+  readonly #owner: SubstitutionOwner
+  /** One for each batch that was asked of the vault. */
+  readonly #purposes: Purpose[] = []
+  #tokens: Set<string> | null = null
+  #replaced = 0
+  /** What was revealed, when the response may have to be cleared of it. */
+  #plaintexts: Plaintexts | null = null
+
+  constructor(plan: Plan, caller: Caller, vault: ProxyVault, owner: SubstitutionOwner) {
+    this.#plan = plan
+    this.#caller = caller
+    this.#vault = vault
+    this.#owner = owner
+  }
+
+  /** Distinct tokens so far. */
+  get tokens(): number {
+    return this.#tokens?.size ?? 0
+  }
+
+  get replaced(): number {
+    return this.#replaced
+  }
+
+  get plaintexts(): Plaintexts | null {
+    return this.#plaintexts
+  }
+
+  /**
+   * Asks the vault for everything that the spots name, at once, and tells the owner. Throws what can be known before.
+   *
+   * @param located the spots' offsets are those of the body, to be told in errors
+   */
+  reveal(spots: readonly Spot[], located: boolean): void {
+    const expressions: Expression[] = []
+    const subjects: Subject[] = []
+    const parsing = this.#parsing()
+    for (const spot of spots) {
+      try {
+        const expression = this.#parse(spot.source, parsing)
+        expressions.push(expression)
+        subjects.push(expression.subject)
+      } catch (error) {
+        throw located ? locate(error, spot.offset) : error
+      }
+    }
+    const { tokensPerRequest } = this.#plan.limits
+    const found = this.#vault.reveal(this.#caller, subjects, this.#purpose(), tokensPerRequest)
+    if (found instanceof Promise) {
+      found.then(
+        (all) => this.#revealed(spots, expressions, all, located),
+        (error: unknown) => this.#owner.failed(error)
+      )
+    } else this.#revealed(spots, expressions, found, located)
+  }
+
+  /** Writes the second audit record of every batch, and forgets what was revealed. */
+  end(outcome: string): void {
+    for (const { intent } of this.#purposes) if (intent !== 0) this.#vault.outcome(intent, outcome)
+    this.#plaintexts = null
+  }
+
+  #parsing(): ParseOptions {
+    const { user } = this.#plan
+    return user === null ? { work: new Work() } : { work: new Work(), user }
+  }
+
+  #parse(source: string, options: ParseOptions): Expression {
+    const { grammar, subjects } = this.#plan
+    const parsed = parseExpression(source, grammar, options)
+    const expression = subjects === null ? parsed : narrow(parsed, subjects)
+    if (expression === null) {
+      throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The request names a subject that Sluice-Subjects does not')
+    }
+    return expression
+  }
+
+  #purpose(): Purpose {
+    const { door, destination, traceId, reason } = this.#plan
+    const purpose: Purpose = { door, destination: door === 'proxy' ? destination : null, traceId, reason, intent: 0 }
+    this.#purposes.push(purpose)
+    return purpose
+  }
+
+  #revealed(
+    spots: readonly Spot[],
+    expressions: readonly Expression[],
+    found: readonly Found[],
+    located: boolean
+  ): void {
+    const texts: string[] = []
+    try {
+      this.#countTokens(found)
+      const work = new Work(TURN_UNITS)
+      for (let at = 0; at < spots.length; at++) {
+        const spot = spots[at] as Spot
+        try {
+          texts.push(render(expressions[at] as Expression, found[at] as Found, spot, work))
+        } catch (error) {
+          throw located ? locate(error, spot.offset) : error
+        }
+      }
+      this.#remember(found, texts)
+      this.#replaced += texts.length
+    } catch (error) {
+      this.#owner.failed(error)
+      return
+    }
+    this.#owner.substituted(texts)
+  }
+
+  /** The cap is on the request: batches before this one count. */
+  #countTokens(found: readonly Found[]): void {
+    this.#tokens ??= new Set()
+    for (const each of found) this.#tokens.add(each.id)
+    const limit = this.#plan.limits.tokensPerRequest
+    if (this.#tokens.size > limit) {
+      throw new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens (limits.tokensPerRequest)`)
+    }
+  }
+
+  /** `texts[i]` was made of `found[i]`. Kept only when the response may have to be cleared of them. */
+  #remember(found: readonly Found[], texts: readonly string[]): void {
+    if (this.#plan.responseRules === null) return
+    this.#plaintexts ??= []
+    for (const [at, { id, data }] of found.entries()) this.#plaintexts.push({ id, data, text: texts[at] ?? '' })
+  }
+}
+
+/** The spots of a head, in order. */
+export function spotsOf(template: HeadTemplate): Spot[] {
+  return [...template.target, ...template.lines].filter((piece) => typeof piece !== 'string')
+}
+
+/**
+ * The head with `texts[i]` in the place of the i-th of `spotsOf`. A value can make a dot segment, so that the target is
+ * checked once more: throws ERR_DESTINATION_URL.
+ */
+export function filledHead(plan: Plan, template: HeadTemplate, texts: readonly string[]): string {
+  let at = 0
+  const fill = (pieces: readonly HeadPiece[]): string => {
+    let text = ''
+    for (const piece of pieces) text += typeof piece === 'string' ? piece : texts[at++]
+    return text
+  }
+  const target = joinTarget(NO_BASE, fill(template.target)).text
+  return outgoingHead(plan, target, fill(template.lines))
+}
+
+function locate(thrown: unknown, offset: number): SluiceError {
+  const error = asSluiceError(thrown)
+  error.offset ??= offset
+  return error
+}
+
+const NO_BASE = { path: '', query: '' }
