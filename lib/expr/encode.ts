@@ -62,7 +62,7 @@ export interface EncodeSpot {
 export function encode(value: Json, expression: Expression, spot: EncodeSpot, work: Work = ample(expression)): string {
   try {
     const text = place(value, expression.chain, spot.place, work)
-    work.spend(text.length)
+    work.spend(expression.chain === NO_FILTERS ? text.length / BARE_CHARACTERS : text.length)
     if (spot.ascii === true && !isAscii(text)) throw valueFault()
     if (spot.boundaries?.some((boundary) => text.includes(boundary)) === true) throw valueFault()
     return text
@@ -87,7 +87,7 @@ export function render(expression: Expression, found: Found, spot: EncodeSpot, w
   ) {
     const json = found.data.exposeText()
     if (json.charCodeAt(0) === QUOTE && json.charCodeAt(json.length - 1) === QUOTE) {
-      work.spend(json.length)
+      work.spend(json.length / BARE_CHARACTERS)
       return spot.place === PLACE_JSON_WHOLE ? json : json.slice(1, -1)
     }
   }
@@ -151,3 +151,5 @@ function json(value: Json, work: Work): string {
 }
 
 const QUOTE = 0x22
+/** Characters for a unit of work where no filter has been: a large document is copied at most. */
+const BARE_CHARACTERS = 8

@@ -42,8 +42,8 @@ export class Work {
 
 /** Units of one evaluation: a text of the longest length may pass a few filters. */
 const WORK_UNITS = 4 * 1024 * 1024
-/** Units of all the expressions that are evaluated in one turn of the event loop. */
-export const TURN_UNITS = 32 * 1024 * 1024
+/** Units of all the expressions that are evaluated in one turn of the event loop: about 100 ms. */
+export const TURN_UNITS = 4 * 1024 * 1024
 const COMPILE_UNITS = 1000
 const COMPILE_CHARACTER_UNITS = 25
 /** The longest text that a filter may make, in UTF-16 units. */

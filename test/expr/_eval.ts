@@ -6,7 +6,7 @@ import { formatJson, type Json } from '../../lib/json.ts'
 import { Secret } from '../../lib/secret.ts'
 
 /** A token `data` that holds this JSON text; `token: data` gives it whole. */
-function token(json: string, expression: Expression): Found {
+export function token(json: string, expression: Expression): Found {
   return {
     candidate: expression.subject.candidates.indexOf('data'),
     id: 'data',

@@ -1,14 +1,16 @@
 import t from 'tap'
+import { render } from '../../lib/expr/encode.ts'
 import { parseExpression } from '../../lib/expr/expression.ts'
 import {
+  PLACE_FORM,
   PLACE_JSON_KEY,
   PLACE_JSON_STRING,
   PLACE_JSON_VALUE,
   PLACE_JSON_WHOLE,
   PLACE_TEXT
 } from '../../lib/scan/context.ts'
-import { Work } from '../../lib/expr/work.ts'
-import { code, put, run, runText } from './_eval.ts'
+import { TURN_UNITS, Work } from '../../lib/expr/work.ts'
+import { code, put, run, runText, token } from './_eval.ts'
 
 const CARD = { number: '4242424242424242', expiration_month: 3, cvc: null, owner: { first: 'John', last: 'O"Neil' } }
 
@@ -186,4 +188,23 @@ t.test('compiling counts, and so do paths with many parts', async (t) => {
   const { subject, paths } = parseExpression('a.'.repeat(190) + 'z', 'liquid')
   t.equal(subject.candidates.length, 33)
   t.same(paths[1]?.length, 190)
+})
+
+t.test('what is evaluated in one turn is bounded, and large documents still pass', async (t) => {
+  const where = parseExpression("data | where: 'a', 'x'", 'liquid')
+  const list = token(JSON.stringify(Array.from({ length: 5000 }, (_, at) => ({ a: String(at) }))), where)
+  const work = new Work(TURN_UNITS)
+  let done = 0
+  const many = code(() => {
+    for (; done < 1000; done++) render(where, list, { place: PLACE_TEXT }, work)
+  })
+  t.equal(many, 'ERR_EXPR_VALUE')
+  t.ok(done > 5 && done < 20, `${done} times five thousand items`)
+  const bare = parseExpression('data', 'liquid')
+  const length = 10 * 1024 * 1024
+  const document = token(JSON.stringify('x'.repeat(length)), bare)
+  const more = new Work(TURN_UNITS)
+  for (const place of [PLACE_JSON_STRING, PLACE_TEXT, PLACE_FORM]) {
+    t.equal(render(bare, document, { place }, more).length, length)
+  }
 })

@@ -265,7 +265,7 @@ function orDefault(input: Value, _work: Work, value: Constant, allowFalse: Const
 }
 
 /** What it costs to find a property of an item, to compare two items, to make a piece of text. */
-const PROPERTY_UNITS = 50
+const PROPERTY_UNITS = 100
 const COMPARE_UNITS = 5
 const PIECE_UNITS = 4
 const SHORTHANDS: ReadonlyMap<string, string> = new Map([
