@@ -49,6 +49,7 @@ export function xmlAttribute(text: string): string {
  * stands as a reference between two sections.
  */
 export function cdata(text: string): string {
+  if (text === '') return BREAK
   const split = legalXml(text).replace(/\]\]>/g, ']]]]><![CDATA[>').replace(/\r/g, ']]>&#13;<![CDATA[')
   const head = split.startsWith('>') || split.startsWith(']>') ? BREAK : ''
   return `${head}${split}${split.endsWith(']') ? BREAK : ''}`
@@ -68,7 +69,10 @@ export function csvQuoted(text: string): string {
 
 /** A part of a path: everything but unreserved characters is percent-encoded; a value that makes a separator is refused. */
 export function urlPath(text: string, raw: boolean): string {
-  if (raw) return urlRaw(text)
+  if (raw) {
+    if (ENCODED_SEPARATOR.test(text)) throw valueFault()
+    return urlRaw(text)
+  }
   if (/[/\\]/.test(text)) throw valueFault()
   return percent(text).replace(/[!'()*]/g, hex)
 }
@@ -130,6 +134,8 @@ const XML_ILLEGAL = /[^\P{Cc}\t\n\r\u007f-\u009f]|[\ufffe\uffff]|\p{Cs}/u
 const LONE_SURROGATES = /\p{Cs}/gu
 const FORM_PLAIN = /^[A-Za-z0-9\-_.!*()]*$/
 const URL_CHARACTERS = /^[A-Za-z0-9\-._~:/@!$&'()*+,;=%]*$/
+/** Whole, or to be completed by what follows. */
+const ENCODED_SEPARATOR = /%(?:2f|5c|[0-9a-f]?$)/i
 const XML_SPECIAL = /[&<>"'\r]/
 const XML_REFERENCES: Readonly<Record<string, string>> = {
   '&': '&amp;',

@@ -1,3 +1,4 @@
+import { SluiceError } from '../errors.ts'
 import { PLACE_HEADER, PLACE_URL_PATH, PLACE_URL_QUERY } from '../scan/context.ts'
 import { type HeadOptions, type HeadPiece, scanHead } from '../scan/head.ts'
 
@@ -20,6 +21,7 @@ export interface HeadTemplate {
  * @param query Of the final target without the question mark, ending in `tailQuery`.
  * @param lines Field lines, each with CRLF.
  * @returns null when there is no expression
+ * @throws ERR_DESTINATION_URL when a value would complete a percent-encoded byte of the path
  */
 export function templateHead(
   path: string,
@@ -33,9 +35,20 @@ export function templateHead(
   const inQuery = scanHead(tailQuery, PLACE_URL_QUERY, options)
   const inLines = scanLines(lines, options)
   if (inPath === null && inQuery === null && inLines === null) return null
+  if (inPath !== null) checkBytesAreWhole(inPath)
   const target: HeadPiece[] = [path.slice(0, path.length - tailPath.length), ...(inPath ?? [tailPath])]
   if (query !== '') target.push(`?${query.slice(0, query.length - tailQuery.length)}`, ...(inQuery ?? [tailQuery]))
   return { target, lines: inLines ?? [lines], certainPath: inPath === null ? path : textBeforeSpot(target) }
+}
+
+/** `%{{x}}` could make a %2f that neither the template nor the value holds. */
+function checkBytesAreWhole(pieces: readonly HeadPiece[]): void {
+  for (let at = 1; at < pieces.length; at++) {
+    const before = pieces[at - 1]
+    if (typeof before === 'string' && typeof pieces[at] !== 'string' && OPEN_BYTE.test(before)) {
+      throw new SluiceError('ERR_DESTINATION_URL', 'The path has an expression inside of a percent-encoded byte')
+    }
+  }
 }
 
 function textBeforeSpot(pieces: readonly HeadPiece[]): string {
@@ -66,3 +79,5 @@ function scanLines(lines: string, options: HeadOptions): HeadPiece[] | null {
   }
   return found ? pieces : null
 }
+
+const OPEN_BYTE = /%[0-9A-Fa-f]?$/

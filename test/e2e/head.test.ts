@@ -15,6 +15,8 @@ t.test('expressions in the head', async (t) => {
   const breaking = await proxy.token('a\r\nX-Injected: yes')
   const dots = await proxy.token('..')
   const slash = await proxy.token('a/b')
+  const half = await proxy.token('2f')
+  const encoded = await proxy.token('a%2Fb')
   const key = await proxy.newKey(['token:use', 'token:use:head'])
   const send = (more: object, apiKey = key) =>
     proxy.request(proxyRequest(apiKey, `${destination.url}/base`, `{"a":"{{${id} | last4}}"}`, more))
@@ -38,6 +40,9 @@ t.test('expressions in the head', async (t) => {
     ['CR LF in a header', { headers: { 'X-A': `{{${breaking}}}` } }, 'ERR_EXPR_VALUE'],
     ['a dot segment made by a value', { path: `/proxy/${enc(`{{${dots}}}`)}/x` }, 'ERR_DESTINATION_URL'],
     ['a slash made by a value', { path: `/proxy/${enc(`{{${slash}}}`)}` }, 'ERR_EXPR_VALUE'],
+    ['half of a percent-encoded slash', { path: `/proxy/%${enc(`{{${half}}}`)}x` }, 'ERR_DESTINATION_URL'],
+    ['a digit of a percent-encoded slash', { path: `/proxy/%2${enc(`{{${half}}}`)}x` }, 'ERR_DESTINATION_URL'],
+    ['a percent-encoded slash, raw', { path: `/proxy/${enc(`{{${encoded} | raw}}`)}` }, 'ERR_EXPR_VALUE'],
     ['an unknown token', { headers: { 'X-A': '{{nobody}}' } }, 'ERR_TOKEN_UNKNOWN']
   ] as const) {
     const response = await send(more)

@@ -32,6 +32,7 @@ t.test('each place writes a value so that it means itself', async (t) => {
     [PLACE_XML_CDATA, 'a]]>b<&', 'a]]]]><![CDATA[>b<&'],
     [PLACE_XML_CDATA, 'a]', 'a]]]><![CDATA['],
     [PLACE_XML_CDATA, '>a', ']]><![CDATA[>a'],
+    [PLACE_XML_CDATA, '', ']]><![CDATA['],
     [PLACE_XML_CDATA, 'a\rb', 'a]]>&#13;<![CDATA[b'],
     [PLACE_CSV, "O'Neil 42", "O'Neil 42"],
     [PLACE_CSV_QUOTED, 'a "b", c;', 'a ""b"", c;'],
