@@ -13,11 +13,10 @@ export const FIELD_DROP = 1
 export const FIELD_CONTROL = 2
 export const FIELD_CONTENT_TYPE = 3
 export const FIELD_CONTENT_ENCODING = 4
-export const FIELD_CONNECTION = 5
-export const FIELD_VIA = 6
-export const FIELD_ACCEPT_ENCODING = 7
+export const FIELD_VIA = 5
+export const FIELD_ACCEPT_ENCODING = 6
 /** A name outside letters, digits, `-` and `_`: dropped without a word, as Basis Theory does. */
-export const FIELD_UNKNOWN_NAME = 8
+export const FIELD_UNKNOWN_NAME = 7
 
 /** @param lower the field's name in lower case */
 export function requestField(lower: string): number {
@@ -33,9 +32,11 @@ export function requestField(lower: string): number {
  */
 export function endToEndFields(rawHeaders: readonly string[], keepLength: boolean): string[] {
   const fields: string[] = []
+  const listed = listedByConnection(rawHeaders)
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     const lower = name.toLowerCase()
+    if (listed?.has(lower)) continue
     if (responseFieldPasses(lower) || (keepLength && lower === 'content-length')) {
       fields.push(name, rawHeaders[at + 1] as string)
     }
@@ -61,6 +62,18 @@ export function connectionListed(value: string): ReadonlySet<string> | null {
     if (name !== '' && name !== 'keep-alive' && name !== 'close') names.add(name)
   }
   return names.size === 0 ? null : names
+}
+
+/** The same for all Connection fields of a flat list of names and values. */
+export function listedByConnection(fields: readonly string[]): ReadonlySet<string> | null {
+  let listed: Set<string> | null = null
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string
+    if (name.length !== CONNECTION.length || name.toLowerCase() !== CONNECTION) continue
+    const names = connectionListed(fields[at + 1] as string)
+    if (names !== null) listed = listed === null ? new Set(names) : new Set([...listed, ...names])
+  }
+  return listed
 }
 
 /**
@@ -105,9 +118,10 @@ function isPlainName(name: string): boolean {
   return name.length > 0
 }
 
+const CONNECTION = 'connection'
 const REQUEST_FIELDS: ReadonlyMap<string, number> = new Map([
   ['accept-encoding', FIELD_ACCEPT_ENCODING],
-  ['connection', FIELD_CONNECTION],
+  [CONNECTION, FIELD_DROP],
   ['content-encoding', FIELD_CONTENT_ENCODING],
   ['content-length', FIELD_DROP],
   ['content-type', FIELD_CONTENT_TYPE],

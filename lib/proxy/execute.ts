@@ -235,7 +235,8 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     this.#firstByte = performance.now()
     this.#destinationStatus = status
     this.#status = status
-    const fields = endToEndFields(rawHeaders, this.#client.head.method === 'HEAD' || status === 304)
+    const keepLength = status === 304 || (this.#client.head.method === 'HEAD' && status !== 204)
+    const fields = endToEndFields(rawHeaders, keepLength)
     if (this.#plan.responseRules !== null) {
       this.#holdResponse(this.#plan.responseRules, status, reason, fields)
       return
@@ -259,7 +260,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
       this.#response.end()
       return
     }
-    this.#client.finish(rawTrailers)
+    this.#client.finish(endToEndFields(rawTrailers, false))
     // An answer that came before the request was in: the rest of it has nowhere to go.
     if (!this.#requestSent) this.#exchange?.cut()
     this.#finish()

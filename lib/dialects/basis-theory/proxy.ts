@@ -6,15 +6,14 @@ import { type Destination, joinTarget, parseDestinationUrl } from '../../plan/de
 import { templateHead } from '../../plan/head-template.ts'
 import {
   checkFieldValue,
-  connectionListed,
   FIELD_ACCEPT_ENCODING,
-  FIELD_CONNECTION,
   FIELD_CONTENT_ENCODING,
   FIELD_CONTENT_TYPE,
   FIELD_CONTROL,
   FIELD_FORWARD,
   FIELD_VIA,
   fieldLine,
+  listedByConnection,
   requestField
 } from '../../plan/headers.ts'
 import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
@@ -320,17 +319,6 @@ function readControl(controls: Controls, lower: string, value: string): void {
 function once(before: string | undefined, value: string, name: string): string {
   if (before !== undefined) throw new SluiceError('ERR_HTTP_SYNTAX', `${name} is there twice`)
   return value
-}
-
-function listedByConnection(fields: readonly string[]): ReadonlySet<string> | null {
-  let listed: Set<string> | null = null
-  for (let at = 0; at < fields.length; at += 2) {
-    const name = fields[at] as string
-    if (name.length !== 10 || requestField(name.toLowerCase()) !== FIELD_CONNECTION) continue
-    const names = connectionListed(fields[at + 1] as string)
-    if (names !== null) listed = listed === null ? new Set(names) : new Set([...listed, ...names])
-  }
-  return listed
 }
 
 const NONE: readonly string[] = []
