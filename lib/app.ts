@@ -313,6 +313,7 @@ class RunningApp implements App, EngineHandler {
   #newApiPorts(config: Config): ApiPorts {
     return {
       apiBodyBytes: config.limits.apiBodyBytes,
+      buffers: this.#buffers,
       authenticate: (client) => {
         const key = onlyField(client.head.fields, 'bt-api-key') ?? onlyField(client.head.fields, 'x-api-key')
         if (key === undefined) throw new SluiceError('ERR_AUTH_MISSING', 'The BT-API-KEY header is required')
@@ -329,6 +330,7 @@ class RunningApp implements App, EngineHandler {
   #newFootprintApiPorts(config: Config): ApiPorts {
     return {
       apiBodyBytes: config.limits.apiBodyBytes,
+      buffers: this.#buffers,
       authenticate: (client) => this.#vault.authenticate(credentialOf(client.head.fields), client.memo),
       failure: (error, traceId) => {
         if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)

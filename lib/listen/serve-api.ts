@@ -12,7 +12,15 @@ export interface ApiPorts {
   failure(error: SluiceError, traceId: string): { readonly fields: readonly string[]; readonly body: string }
   /** Largest body, in bytes. */
   readonly apiBodyBytes: number
+  /** What bodies may take in memory, over all requests. */
+  readonly buffers: BodyBudget
   done(client: Client, result: ApiResult): void
+}
+
+/** Throws ERR_OVERLOAD when it has not so many bytes left; what was taken is given back. */
+export interface BodyBudget {
+  take(bytes: number): void
+  give(bytes: number): void
 }
 
 export interface ApiResult {
@@ -38,6 +46,8 @@ export class ApiExchange implements ClientSink {
   #caller: Caller | null = null
   #chunks: Buffer[] = []
   #bytes = 0
+  /** What of them the budget has lent. */
+  #lent = 0
   #over = false
 
   constructor(
@@ -66,6 +76,13 @@ export class ApiExchange implements ClientSink {
       this.#fail(tooLarge(this.#ports.apiBodyBytes))
       return
     }
+    try {
+      this.#ports.buffers.take(chunk.length)
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    this.#lent += chunk.length
     this.#chunks.push(chunk)
   }
 
@@ -86,6 +103,10 @@ export class ApiExchange implements ClientSink {
 
   async #run(): Promise<void> {
     this.#caller = await this.#ports.authenticate(this.#client)
+    const coding = onlyField(this.#client.head.fields, 'content-encoding') ?? 'identity'
+    if (coding.toLowerCase() !== 'identity') {
+      throw new SluiceError('ERR_ENCODING', 'Bodies of the API have no Content-Encoding')
+    }
     if (this.#client.head.bodyBytes > this.#ports.apiBodyBytes) throw tooLarge(this.#ports.apiBodyBytes)
     this.#client.receive()
   }
@@ -132,6 +153,7 @@ export class ApiExchange implements ClientSink {
     if (this.#over) return
     this.#over = true
     this.#chunks = []
+    this.#ports.buffers.give(this.#lent)
     this.#ports.done(this.#client, {
       route: this.#route.path,
       status,
