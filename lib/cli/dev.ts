@@ -1,23 +1,22 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { type App, startApp } from '../app.ts'
 import { isLoopback } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
-import { SluiceError } from '../errors.ts'
 import { Log } from '../observe/log.ts'
 import { createMasterKeyFile } from '../vault/master-key.ts'
-import { newKeyMemo, type Vault } from '../vault/vault.ts'
-import { localhostCertificate } from './certificate.ts'
+import { localhostCertificate, selfSignedCertificate } from './certificate.ts'
 import { configOf, parseArguments } from './command.ts'
 import { guarded, Refusal, UsageError } from './guard.ts'
+import { DEMO_TOKENS, DEMO_USER, demoKey, makeDemoTokens, makeDemoUsers } from './demo.ts'
 import { markAsDev } from './dev-marker.ts'
 import { type Echo, type EchoOptions, startEcho } from './echo.ts'
 import { openVault } from './vault.ts'
 
 /**
  * `sluice dev`: the five-minute run. Makes in `./.sluice` what is not there yet (configuration, master key, certificate,
- * API key, demo tokens), starts everything on loopback beside an echo destination, and prints a `curl` to paste with
- * what it will answer. Resolves with 0 after SIGINT or SIGTERM.
+ * API key, demo tokens and users), starts everything on loopback beside two echo destinations (`--echo-port`, and with
+ * client certificates on the port after it), and prints a `curl` to paste with what it will answer. Resolves with 0 after SIGINT or SIGTERM.
  */
 export function runDev(argv: readonly string[], version: string): Promise<number> {
   return guarded('dev', USAGE, async () => {
@@ -46,14 +45,25 @@ export function runDev(argv: readonly string[], version: string): Promise<number
       markAsDev(config.vault.path)
       const key = await demoKey(vault, join(folder, 'api-key'))
       const tls = { cert: readFileSync(certificate.cert, 'utf8'), key: readFileSync(certificate.key, 'utf8') }
-      const echo = await startLocalEcho(echoPort(given.flags['echo-port']), tls)
+      const port = echoPort(given.flags['echo-port'])
+      const echo = await startLocalEcho(port, tls, null)
       opened.unshift(() => echo.close())
+      const ditto = await selfSignedCertificate(folder, 'ditto', 'localhost')
+      await selfSignedCertificate(folder, 'client', 'a client of sluice dev')
+      const mtls = await startLocalEcho(port === 0 ? 0 : port + 1, ditto, {})
+      opened.unshift(() => mtls.close())
       const log = new Log('warn')
-      const app = await startApp(config, { vault, log, version, relaxed: [`localhost:${echo.port}`] })
+      const app = await startApp(config, {
+        vault,
+        log,
+        version,
+        relaxed: [`localhost:${echo.port}`, `localhost:${mtls.port}`]
+      })
       opened.unshift(() => app.close())
       await makeDemoTokens(urlOf(app), key)
+      await makeDemoUsers(vault, urlOf(app), key)
       log.level = config.log.level
-      process.stdout.write(welcome(app, echo, key, relative('', certificate.ca)))
+      process.stdout.write(welcome(app, [echo, mtls], key, relative('', folder)))
       await interrupted()
     } finally {
       for (const close of opened) await close()
@@ -76,55 +86,24 @@ function refuseBeyond(folder: string, config: Config): void {
 }
 
 function echoPort(text = '9443'): number {
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
-    throw new UsageError('--echo-port takes a number from 0 to 65535')
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_534)
+    throw new UsageError('--echo-port takes a number from 0 to 65534; the one after it is taken too')
   return Number(text)
 }
 
 /** The echo destination on localhost; on 127.0.0.1 where that name means an IPv6 address that the machine has not. */
-async function startLocalEcho(port: number, tls: EchoOptions['tls']): Promise<Echo> {
+async function startLocalEcho(port: number, tls: EchoOptions['tls'], mtls: object | null): Promise<Echo> {
   try {
-    return await startEcho({ host: 'localhost', port, tls })
+    return await startEcho({ host: 'localhost', port, tls, mtls })
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT') throw error
-    return startEcho({ host: '127.0.0.1', port, tls })
+    return startEcho({ host: '127.0.0.1', port, tls, mtls })
   }
 }
 
-/** The API key of the last start, or a new one. It is kept in a file, as nothing else of Sluice's does. */
-async function demoKey(vault: Vault, file: string): Promise<string> {
-  if (existsSync(file)) {
-    const kept = readFileSync(file, 'utf8').trim()
-    try {
-      await vault.authenticate(kept, newKeyMemo())
-      return kept
-    } catch (error) {
-      if (!(error instanceof SluiceError) || error.code !== 'ERR_AUTH_INVALID') throw error
-    }
-  }
-  const { key } = await vault.createKey({ name: 'sluice dev', permissions: ['*'], tenant: 'default' })
-  rmSync(file, { force: true })
-  writeFileSync(file, `${key}\n`, { mode: 0o600 })
-  return key
-}
-
-/** Makes the demo tokens by the API, as a user would. Those that are there already stay. */
-async function makeDemoTokens(url: string, key: string): Promise<void> {
-  for (const token of DEMO_TOKENS) {
-    const response = await fetch(`${url}/tokens`, {
-      method: 'POST',
-      headers: { 'BT-API-KEY': key, 'Content-Type': 'application/json' },
-      body: JSON.stringify(token)
-    })
-    if (!response.ok && response.status !== 409) {
-      throw new Refusal(`the demo token ${token.id} cannot be made: status ${response.status}`)
-    }
-    await response.arrayBuffer()
-  }
-}
-
-function welcome(app: App, echo: Echo, key: string, ca: string): string {
+function welcome(app: App, [echo, mtls]: readonly [Echo, Echo], key: string, folder: string): string {
+  const ca = join(folder, 'ca.pem')
   const https = app.https === null ? '' : `, https://localhost:${app.https.port} (curl --cacert ${ca})`
   const admin = app.admin === null ? '' : `http://127.0.0.1:${app.admin.port}/metrics`
   return `Sluice serves on ${urlOf(app)}${https}
@@ -142,6 +121,18 @@ The echo destination answers with the body that it received:
 
 ${DEMO_ANSWER}
 
+The Footprint dialect, with the same key:
+
+curl -s ${urlOf(app)}/vault_proxy/reflect \\
+  -u ${key}: \\
+  -H 'x-fp-id: ${DEMO_USER}' \\
+  --data 'I am {{ id.first_name | to_uppercase }}.'
+
+I am JANE.
+
+https://localhost:${mtls.port} echoes as well, asks for a client certificate (${join(folder, 'client.crt')} and
+${join(folder, 'client.key')}) and shows one that nobody signed (pin ${join(folder, 'ditto.crt')}).
+
 `
 }
 
@@ -156,15 +147,6 @@ function interrupted(): Promise<void> {
   })
 }
 
-const DEMO_TOKENS = [
-  {
-    id: 'demo_card',
-    type: 'card',
-    data: { number: '4242424242424242', expiration_month: 12, expiration_year: 2030, cvc: '123' }
-  },
-  { id: 'demo_name', type: 'token', data: 'Ada Lovelace' },
-  { id: 'demo_ssn', type: 'social_security_number', data: '078-05-1120' }
-]
 const DEMO_BODY = '{"number": "{{ demo_card.number }}", "name": "{{ demo_name | upcase }}", "ssn": "{{ demo_ssn }}"}'
 const DEMO_ANSWER = '{"number": "4242424242424242", "name": "ADA LOVELACE", "ssn": "078-05-1120"}'
 
