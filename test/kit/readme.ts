@@ -2,15 +2,33 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SETTINGS, type Setting } from '../../lib/config/schema.ts'
+import { ERRORS } from '../../lib/errors.ts'
 import { ROOT } from './sources.ts'
 
-/** The README, and the README with its table of settings made anew from the schema. */
+/** The README, and the README with its tables of settings and of error codes made anew. */
 export function readReadme(): { readonly text: string; readonly fresh: string } {
   const text = readFileSync(README, 'utf8')
-  const begin = text.indexOf(BEGIN)
-  const end = text.indexOf(END)
-  if (begin < 0 || end < begin) throw new Error('README.md has lost the markers around its table of settings')
-  return { text, fresh: `${text.slice(0, begin + BEGIN.length)}\n${settingsTable()}\n${text.slice(end)}` }
+  const settings = between(text, 'settings', settingsTable())
+  return { text, fresh: between(settings, 'error codes', codesTable()) }
+}
+
+/** The text with a table between the markers of that name. */
+function between(text: string, name: string, table: string): string {
+  const begin = `<!-- ${name}: made by npm run readme -->`
+  const from = text.indexOf(begin)
+  const to = text.indexOf(`<!-- end of ${name} -->`)
+  if (from < 0 || to < from) throw new Error(`README.md has lost the markers around its table of ${name}`)
+  return `${text.slice(0, from + begin.length)}\n${table}\n${text.slice(to)}`
+}
+
+/** What a caller can be answered: by status, in the order of the table of codes. */
+function codesTable(): string {
+  const rows = Object.entries(ERRORS)
+    .filter(([code]) => !UNSEEN.has(code))
+    .map(([code, { status, title }], at) => ({ code, status, title, at }))
+    .sort((a, b) => a.status - b.status || a.at - b.at)
+    .map(({ code, status, title }) => `| ${status} | \`${code}\` | ${cell(title)} |`)
+  return ['| status | code | means |', '|---|---|---|', ...rows].join('\n')
 }
 
 function settingsTable(): string {
@@ -38,7 +56,7 @@ function cell(text: string): string {
 }
 
 const README = join(ROOT, 'README.md')
-const BEGIN = '<!-- settings: made by npm run readme -->'
-const END = '<!-- end of settings -->'
+/** Codes that nobody is answered with: the client has left, or no server runs. */
+export const UNSEEN: ReadonlySet<string> = new Set(['ERR_CLIENT_GONE', 'ERR_CONFIG'])
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(README, readReadme().fresh)
