@@ -73,7 +73,6 @@ export interface Intent<Peer = unknown, Rules = unknown> {
   readonly bodyBytes: number
   /** The caller asked that the connection to the destination be closed after this exchange. */
   readonly close: boolean
-  readonly idempotencyKey: boolean
   readonly traceId: string
   /** Why, in the caller's words, for the audit; null = none given. */
   readonly reason: string | null
@@ -131,7 +130,6 @@ export function planRequest<Peer, Rules>(
     contentEncoding: intent.contentEncoding,
     bodyBytes: intent.bodyBytes,
     close: intent.close,
-    idempotencyKey: intent.idempotencyKey,
     traceId: intent.traceId,
     reason: intent.reason,
     responseRules: intent.responseRules,

@@ -112,7 +112,6 @@ interface Controls {
   lines: string
   contentTypes: readonly string[]
   contentEncoding: string | undefined
-  idempotencyKey: boolean
 }
 
 /** Is the request one for the proxy? */
@@ -139,8 +138,7 @@ function readControls(head: RequestHead, viaName: string): Controls {
     subjects: undefined,
     lines: '',
     contentTypes: NONE,
-    contentEncoding: undefined,
-    idempotencyKey: false
+    contentEncoding: undefined
   }
   const fields = head.fields
   const listed = listedByConnection(fields)
@@ -156,7 +154,6 @@ function readControls(head: RequestHead, viaName: string): Controls {
           controls.legacyApiKey = once(controls.legacyApiKey, value, 'X-API-KEY')
           break
         }
-        if (lower === 'idempotency-key') controls.idempotencyKey = true
         lines += fieldLine(name, value)
         break
       case FIELD_ACCEPT_ENCODING:
@@ -246,7 +243,6 @@ function intentOf(
     contentEncoding: controls.contentEncoding,
     bodyBytes: head.bodyBytes,
     close,
-    idempotencyKey: controls.idempotencyKey,
     traceId,
     reason: null,
     responseRules: null

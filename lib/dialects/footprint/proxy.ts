@@ -232,7 +232,6 @@ class Call<Identity> {
       contentEncoding,
       bodyBytes: this.#client.head.bodyBytes,
       close: false,
-      idempotencyKey: false,
       traceId: this.#ports.newTraceId(this.#client),
       reason: reason === undefined || reason.trim() === '' ? null : reason
     }
