@@ -4,6 +4,7 @@ import type { Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Config } from './config/schema.ts'
 import { applicationRoutes } from './dialects/basis-theory/applications.ts'
+import { tenantRoutes } from './dialects/basis-theory/tenants.ts'
 import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
 import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
@@ -108,6 +109,7 @@ class RunningApp implements App, EngineHandler {
       ...tokenRoutes(vault),
       ...tokenize,
       ...applicationRoutes(vault),
+      ...tenantRoutes(vault),
       ...userRoutes(vault),
       ...configRoutes(vault, () => this.#configPorts())
     ])

@@ -40,7 +40,7 @@ async function create(vault: Vault, request: KeyRequest, json: boolean): Promise
 }
 
 async function list(vault: Vault, json: boolean): Promise<void> {
-  const keys = await vault.listKeys()
+  const keys = await vault.listKeys(spoiled)
   if (json) {
     process.stdout.write(`${JSON.stringify(keys)}\n`)
     return
@@ -66,8 +66,14 @@ function listRow(key: KeyListing): string[] {
 }
 
 async function revoke(vault: Vault, id: string): Promise<void> {
-  await vault.revokeKey(id)
+  await vault.revokeKey(id, spoiled)
   process.stdout.write(`${id} is revoked\n`)
+}
+
+function spoiled(application: string): void {
+  process.stderr.write(
+    `sluice keys: NOTE: the record of application ${application} was changed by someone else; none of its keys is let in\n`
+  )
 }
 
 function keyRequest(flags: Readonly<Record<string, string | undefined>>): KeyRequest {

@@ -73,7 +73,9 @@ function isOpenToOthers(file: string): boolean {
 /** A leaked key that may send tokens anywhere is worth a warning, unless `egress.hosts` bounds it. */
 async function warnOfOpenKeys(vault: Vault, config: Config, log: Log): Promise<void> {
   if (!config.egress.hosts.includes('*')) return
-  for (const key of await vault.listKeys()) {
+  const spoiled = (): void =>
+    log.event('warn', 'an application was changed by someone else: none of its keys is let in')
+  for (const key of await vault.listKeys(spoiled)) {
     const caller = new Caller({ ...key, keyId: key.id, live: true }, key)
     const open = key.destinations === null || new DestinationList(key.destinations).open
     if (open && caller.holds('token:use')) {

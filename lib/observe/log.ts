@@ -60,6 +60,7 @@ export type Event =
   | 'worker died'
   | 'worker replaced'
   | 'this key holds token:use and may reach every host'
+  | 'an application was changed by someone else: none of its keys is let in'
   | 'the master key file is readable by others'
   | 'internal error'
 

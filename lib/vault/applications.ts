@@ -83,10 +83,26 @@ export class Applications {
     return row === undefined ? null : this.#records.decode<Application>('applications', name, row)
   }
 
-  /** Applications of a tenant in the order of their ids, or with an empty tenant of all. */
-  async list(tenant = '', skip = 0, limit = Number.MAX_SAFE_INTEGER): Promise<Application[]> {
+  /**
+   * Applications of a tenant in the order of their ids, or with an empty tenant of all. Throws ERR_INTERNAL when somebody
+   * else has changed one, unless `spoiled` takes its id: it is then left out.
+   */
+  async list(
+    tenant = '',
+    skip = 0,
+    limit = Number.MAX_SAFE_INTEGER,
+    spoiled?: (id: string) => void
+  ): Promise<Application[]> {
     const rows = await this.#store.scan('applications', { prefix: tenant === '' ? '' : `${tenant}:`, skip, limit })
-    return rows.map(({ key, value }) => this.#records.decode<Application>('applications', key, value))
+    return rows.flatMap(({ key, value }) => {
+      try {
+        return [this.#records.decode<Application>('applications', key, value)]
+      } catch (thrown) {
+        if (spoiled === undefined) throw thrown
+        spoiled(key.slice(key.indexOf(':') + 1))
+        return []
+      }
+    })
   }
 
   count(tenant: string): MaybePromise<number> {

@@ -2,7 +2,7 @@
 import { DestinationList, type DestinationName, type DestinationRule } from './destinations.ts'
 import type { Actor, LogEntry, Records } from './records.ts'
 import type { ContainerBindings } from './reveal.ts'
-import type { Store } from './store.ts'
+import type { MaybePromise, Store } from './store.ts'
 
 export interface TenantSettings {
   readonly name: string
@@ -52,6 +52,11 @@ export class Tenants implements ContainerBindings {
     const log = this.#records.log(by, 'tenant', by.tenant, 'update', traceId, this.#now())
     await this.#store.write({ changes: [this.#records.put('settings', by.tenant, changed), log] })
     return changed
+  }
+
+  /** How many tokens a tenant has. */
+  countTokens(tenant: string): MaybePromise<number> {
+    return this.#store.count('tokens', `${tenant}:`)
   }
 
   /** The bound containers of a tenant. */

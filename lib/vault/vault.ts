@@ -22,6 +22,7 @@ import { listRing, type Progress, rewrap, type RingEntry, rotate } from './rewra
 import { type Look, Search } from './search.ts'
 import { Shelf, type ShelfTable } from './shelf.ts'
 import type { MaybePromise, Store } from './store.ts'
+import { endTenant } from './tenant-end.ts'
 import { Tenants } from './tenants.ts'
 import { type NewToken, type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
@@ -296,6 +297,15 @@ export class Vault {
     return this.#tokens.delete(caller, id, traceId)
   }
 
+  /** Removes the caller's tenant, with every token and key of it; a call that failed can be made again. */
+  async endTenant(caller: Caller, traceId: string): Promise<void> {
+    const intent = this.#audit.intent(`"door":"end tenant",${caller.auditText}"trace":${JSON.stringify(traceId)},`)
+    await this.released()
+    const parts = { store: this.#store, records: this.#records, applications: this.applications, now: this.#now }
+    await endTenant(parts, caller, traceId)
+    this.#audit.outcome(intent, 'deleted')
+  }
+
   /** Makes an application with one key, which is shown only here. `id` is the key's. Throws ERR_INPUT. */
   async createKey(request: KeyRequest): Promise<{ id: string; key: string }> {
     const everything = request.permissions.length === 1 && request.permissions[0] === '*'
@@ -314,9 +324,9 @@ export class Vault {
     return { id: application.keys[0]?.id ?? '', key: key ?? '' }
   }
 
-  /** Every key of every tenant, without its secret. */
-  async listKeys(): Promise<KeyListing[]> {
-    const applications = await this.applications.list()
+  /** Every key of every tenant, without its secret. `spoiled` hears of each application that somebody else has changed. */
+  async listKeys(spoiled: (application: string) => void = () => {}): Promise<KeyListing[]> {
+    const applications = await this.applications.list('', 0, Number.MAX_SAFE_INTEGER, spoiled)
     return applications.flatMap((application) =>
       application.keys.map(({ id, createdAt }) => {
         const { tenant, name, type, permissions, rules, destinations } = application
@@ -325,9 +335,13 @@ export class Vault {
     )
   }
 
-  /** Revokes a key, at once in every process. Throws ERR_NOT_FOUND. */
-  async revokeKey(id: string): Promise<void> {
-    for (const { tenant, id: application, keys } of await this.applications.list()) {
+  /**
+   * Revokes a key, at once in every process. Throws ERR_NOT_FOUND. `spoiled` hears of each application that somebody else
+   * has changed: no key of it is let in.
+   */
+  async revokeKey(id: string, spoiled: (application: string) => void = () => {}): Promise<void> {
+    const all = await this.applications.list('', 0, Number.MAX_SAFE_INTEGER, spoiled)
+    for (const { tenant, id: application, keys } of all) {
       if (!keys.some((key) => key.id === id)) continue
       if (await this.applications.revokeKey(application, id, { ...COMMAND_LINE, tenant }, '')) return
     }

@@ -165,3 +165,18 @@ t.test('bindings of containers cannot be forged', async (t) => {
   )
   await t.rejects(vault.tenants.bindings('acme'), { code: 'ERR_INTERNAL' })
 })
+
+t.test('one spoiled application does not hide the others’ keys, nor keep them from being revoked', async (t) => {
+  const { id, key } = await vault.createKey({ name: 'leaked', permissions: ['token:use'], tenant: 'acme' })
+  const spoilt = (await vault.applications.list('acme')).find(({ name }) => name === 'second')
+  const before = await row('applications', `acme:${spoilt?.id}`)
+  await put('applications', `acme:${spoilt?.id}`, Buffer.from('not ours'))
+  const told: string[] = []
+  const listed = await vault.listKeys((application) => told.push(application))
+  t.ok(listed.some((each) => each.id === id))
+  t.same(told, [spoilt?.id], 'and is told of')
+  await vault.revokeKey(id, (application) => told.push(application))
+  t.throws(() => vault.authenticate(key, newKeyMemo()), { code: 'ERR_AUTH_INVALID' })
+  t.equal(told.length, 2)
+  await put('applications', `acme:${spoilt?.id}`, before)
+})

@@ -1,4 +1,4 @@
-/** `/applications` and their keys, `/permissions`, `/tenants/self`, `/logs`, and `/containers` (ours: their bindings). */
+/** `/applications` and their keys, `/permissions`, `/logs`, and `/containers` (ours: their bindings). */
 import { SluiceError } from '../../errors.ts'
 import type { Json } from '../../json.ts'
 import type { ApiAnswer, ApiCall, ApiRoute } from '../../listen/api.ts'
@@ -36,8 +36,6 @@ export function applicationRoutes(vault: Vault): ApiRoute[] {
     route('GET', '/applications/{id}/keys/{keyId}', readKey),
     route('DELETE', '/applications/{id}/keys/{keyId}', revokeKey),
     route('GET', '/permissions', permissions),
-    route('GET', '/tenants/self', tenant),
-    route('PUT', '/tenants/self', changeTenant),
     route('GET', '/logs', logs),
     route('GET', '/logs/entity-types', entityTypes),
     route('GET', '/containers', containers),
@@ -159,35 +157,6 @@ async function permissions(_vault: Vault, call: ApiCall): Promise<ApiAnswer> {
       application_types: permission.applicationTypes
     }))
   )
-}
-
-async function tenant(vault: Vault, call: ApiCall): Promise<ApiAnswer> {
-  requirePermission(call, 'tenant:read')
-  return answer(200, showTenant(call.caller.tenant, await vault.tenants.settings(call.caller.tenant)))
-}
-
-async function changeTenant(vault: Vault, call: ApiCall): Promise<ApiAnswer> {
-  requirePermission(call, 'tenant:update')
-  const body = readObject(call.body)
-  const faults = new Faults()
-  const name = typeof body.name === 'string' ? body.name : ''
-  if (name === '' || name.length > 200) faults.add('name', 'The name must have 1 to 200 characters')
-  const settings: Record<string, string> = {}
-  for (const [name, value] of Object.entries(asObject(body.settings) ?? {})) {
-    if (typeof value === 'string') settings[name] = value
-    else faults.add(`settings.${name}`, 'A setting must be a string')
-  }
-  faults.settle()
-  const changed = await vault.tenants.changeSettings(actor(call), name, settings, call.traceId)
-  return answer(200, showTenant(call.caller.tenant, changed))
-}
-
-function showTenant(
-  id: string,
-  settings: { name: string; settings: Readonly<Record<string, string>>; modifiedAt: number | null }
-): object {
-  const modified = settings.modifiedAt === null ? {} : { modified_at: isoTime(settings.modifiedAt) }
-  return { id, name: settings.name, type: 'production', settings: settings.settings, ...modified }
 }
 
 async function logs(vault: Vault, call: ApiCall): Promise<ApiAnswer> {
@@ -318,6 +287,8 @@ function readRules(value: Json | undefined, faults: Faults): Rule[] {
       faults.add(`rules[${at}]`, 'A rule must be an object')
       return []
     }
+    if (given.conditions !== undefined && given.conditions !== null && !isEmptyList(given.conditions))
+      faults.add(`rules[${at}].conditions`, 'Conditions are for sessions, which there are not here')
     return [
       {
         description: typeof given.description === 'string' ? given.description : '',
@@ -329,6 +300,8 @@ function readRules(value: Json | undefined, faults: Faults): Rule[] {
     ]
   })
 }
+
+const isEmptyList = (value: Json): boolean => Array.isArray(value) && value.length === 0
 
 function readDestinations(value: Json | undefined, faults: Faults): readonly DestinationRule[] | null | undefined {
   if (value === undefined || value === null) return value

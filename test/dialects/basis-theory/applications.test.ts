@@ -1,15 +1,16 @@
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { applicationRoutes } from '../../../lib/dialects/basis-theory/applications.ts'
+import { tenantRoutes } from '../../../lib/dialects/basis-theory/tenants.ts'
 import type { SluiceError } from '../../../lib/errors.ts'
 import type { ApiAnswer } from '../../../lib/listen/api.ts'
 import type { Caller } from '../../../lib/vault/access.ts'
 import { newKeyMemo } from '../../../lib/vault/vault.ts'
 import { apiCall, newVault, purpose, subject } from '../../kit/vault.ts'
 
-const { vault, caller: newCaller, close } = await newVault()
+const { vault, store, caller: newCaller, close } = await newVault()
 t.teardown(close)
-const routes = applicationRoutes(vault)
+const routes = [...applicationRoutes(vault), ...tenantRoutes(vault)]
 const all = await newCaller()
 
 async function ask(
@@ -205,4 +206,52 @@ t.test('a bound container, and all below it, goes to its destinations only', asy
   t.equal((await ask('DELETE', '/containers/{container}', { params })).status, 204)
   await setTimeout(5)
   t.ok(await to('anywhere.example'))
+})
+
+t.test('conditions are refused, not passed over', async (t) => {
+  const conditions = [{ attribute: 'id', operator: 'equals', value: 'x' }]
+  const wanted = (given: unknown) => ({
+    name: 'c',
+    type: 'private',
+    rules: [{ ...rule, conditions: given }]
+  })
+  const error = await fault(ask('POST', '/applications', { json: wanted(conditions) }))
+  t.match(error.fields, { 'rules[0].conditions': [String] })
+  t.equal((await ask('POST', '/applications', { json: wanted([]) })).status, 201)
+})
+
+t.test('a tenant has no people', async (t) => {
+  for (const path of ['/tenants/self/members', '/tenants/self/invitations'])
+    t.match(JSON.parse((await ask('GET', path)).body ?? ''), { data: [], pagination: { total_items: 0 } })
+  t.match(await fault(ask('POST', '/tenants/self/invitations', { json: { email: 'a@b.example' } })), {
+    code: 'ERR_INPUT',
+    fields: { email: [String] }
+  })
+  for (const [method, path] of [
+    ['DELETE', '/tenants/self/members/{id}'],
+    ['GET', '/tenants/self/invitations/{id}'],
+    ['DELETE', '/tenants/self/invitations/{id}'],
+    ['POST', '/tenants/self/invitations/{id}/resend']
+  ] as const)
+    t.equal((await fault(ask(method, path))).code, 'ERR_NOT_FOUND')
+})
+
+t.test('the end of a tenant takes all that is its own, and nothing of others', async (t) => {
+  const last = await newCaller({ tenant: 'ending' })
+  const other = await newCaller({ tenant: 'ending' })
+  const neighbour = await newCaller({ tenant: 'ending-2' })
+  const token = { type: 'token', container: '/general/high/', data: '"x"', id: 'of-tenant', expiresAt: null }
+  for (const caller of [last, neighbour]) await vault.create(caller, [token], 't')
+  await vault.tenants.bind(last, '/bound/', ['psp.example'], 't')
+  const reader = await newCaller({ tenant: 'ending', permissions: ['token:read'] })
+  t.equal((await fault(ask('DELETE', '/tenants/self', {}, reader))).code, 'ERR_PERMISSION')
+  t.match(JSON.parse((await ask('GET', '/tenants/self/reports/usage', {}, last)).body ?? ''), { total_tokens: 1 })
+  t.equal((await ask('DELETE', '/tenants/self', {}, last)).status, 204)
+  for (const table of ['tokens', 'index', 'applications', 'bindings', 'settings'] as const)
+    t.same(await store.keys(table, { prefix: 'ending:', limit: 9 }), [], table)
+  const rows = await store.scan('keys', { prefix: '', limit: 1000 })
+  for (const { application } of [last, other, reader]) t.notOk(rows.some(({ value }) => value.includes(application)))
+  t.equal((await vault.read(neighbour, 'of-tenant', purpose('read'))).id, 'of-tenant')
+  const { entries } = await vault.tenants.log('ending', { entity: 'tenant' }, 0, 9)
+  t.match(entries, [{ operation: 'delete', application: last.application }], 'the log stays')
 })
