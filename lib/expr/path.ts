@@ -31,14 +31,15 @@ export function compilePath(text: string, filter: string): Path {
 }
 
 /**
- * Compiles a path to a query that tells each value it finds and where that stands, in the spellings of `compilePath`.
+ * Compiles a path to a query that tells each value it finds and where that stands, in the spellings of `compilePath` but
+ * `.length`, which stands nowhere.
  *
  * @throws ERR_EXPR_PATH with the position of the fault
  */
 export function compileLocator(text: string, filter: string): Query {
   const path = text.trim()
   const rooted = path.startsWith('$') ? path : rootless(path, filter)
-  return indefinite(rooted, filter, rooted.length - path.length)
+  return indefinite(rooted, filter, rooted.length - path.length, false)
 }
 
 function plain(keys: Keys): Path {
@@ -72,10 +73,10 @@ function rootless(path: string, filter: string): string {
   throw pathFault(filter, 0)
 }
 
-function indefinite(path: string, filter: string, added: number): Query {
+function indefinite(path: string, filter: string, added: number, lengths = true): Query {
   const modern = modernize(path)
   try {
-    return compileQuery(environment.compile(modern), true)
+    return compileQuery(environment.compile(modern), lengths)
   } catch (thrown) {
     const index = (thrown as { token?: { index?: number } }).token?.index
     throw pathFault(filter, index === undefined || modern !== path ? null : Math.max(0, index - added))

@@ -282,7 +282,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
       status,
       reason,
       fields,
-      plaintexts: this.#substitution.plaintexts,
+      plaintexts: () => this.#substitution.plaintexts,
       limits: this.#plan.limits,
       buffers: this.#parts.buffers,
       store: (users, writes) => this.#parts.vault.writeFields(this.#caller, users, writes, this.#plan.traceId),

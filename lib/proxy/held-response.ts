@@ -23,7 +23,8 @@ export interface HeldResponseOptions {
   readonly reason: string
   /** The destination's end-to-end fields. */
   readonly fields: readonly string[]
-  readonly plaintexts: Plaintexts | null
+  /** What was revealed so far: a streamed request goes on while its answer comes. */
+  readonly plaintexts: () => Plaintexts | null
   readonly limits: Limits
   readonly buffers: BufferBudget
   readonly store: (users: readonly string[], writes: readonly FieldWrite[]) => Promise<void>
@@ -159,7 +160,7 @@ export class HeldResponse implements DecodeSink {
   }
 
   #scrub(body: Buffer): void {
-    const scrubber = new Scrubber(this.#options.plaintexts ?? [])
+    const scrubber = new Scrubber(this.#options.plaintexts() ?? [])
     const clean = scrubber.body(body)
     this.#go(clean, 0, scrubber.count, 0, scrubber)
   }

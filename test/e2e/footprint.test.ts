@@ -214,6 +214,10 @@ t.test('vault proxy', async (t) => {
       ['x-fp-id', jane],
       ['x-fp-proxy-access-reason', 'refund of 4242424242424242']
     ])
+    await reflect('{{ id.ssn9 }}', [
+      ['x-fp-id', jane],
+      ['x-fp-access-reason', 'a look']
+    ])
     const folder = join(proxy.folder, 'audit')
     const audit = readdirSync(folder)
       .map((file) => readFileSync(join(folder, file), 'utf8'))
@@ -221,6 +225,7 @@ t.test('vault proxy', async (t) => {
     t.match(audit, `"door":"proxy"`)
     t.match(audit, `"tokens":["${jane}.id.dob"]`)
     t.match(audit, '"reason":"refund of «number»"')
+    t.match(audit, /"door":"reflect".*id\.ssn9.*"reason":"a look"/)
     t.notMatch(audit, '1988-12-30')
   })
 

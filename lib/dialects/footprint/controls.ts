@@ -104,6 +104,8 @@ const SLOTS = new Map<string, Slot>([
   ['x-fp-path-and-query', 'pathAndQuery'],
   ['x-fp-id', 'user'],
   ['x-fp-proxy-access-reason', 'reason'],
+  // As the description of the API for reflect spells it.
+  ['x-fp-access-reason', 'reason'],
   ['x-fp-proxy-client-cert', 'clientCertificate'],
   ['x-fp-proxy-client-key', 'clientKey'],
   ['x-fp-proxy-ingress-content-type', 'ingressType'],
