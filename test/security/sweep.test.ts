@@ -1,0 +1,130 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { gzipSync } from 'node:zlib'
+import { answering, echoing, newDestination } from '../kit/destination.ts'
+import type { RawResponse } from '../kit/message.ts'
+import { newProxy, proxyRequest } from '../kit/proxy.ts'
+import { sweep } from '../kit/sweep.ts'
+
+/*
+ * A marked value goes through everything that this suite does with one: forwarded whole and streamed, in every kind of
+ * body, in the head, through filters that take it and filters that do not, to destinations that answer, refuse, break
+ * off and are not there, by keys that may and keys that may not. Then logs, metrics, audit records, the store's files
+ * and every answer of Sluice's own are searched for it, in each form that software writes a value in. Keys are swept
+ * for as well.
+ */
+
+const MARK = 'zq7MARKEDsecret"<&>\\ü'
+const CARD = '4000001234562345'
+
+t.test('a marked value is nowhere but at the destination', async (t) => {
+  const proxy = await newProxy({ limits: { wholeBodyBytes: 20_000, apiBodyBytes: 50_000 } })
+  const destination = await newDestination({ script: echoing })
+  const breaking = await newDestination({
+    script: async (connection) => {
+      await connection.request()
+      connection.reset()
+    }
+  })
+  const malformed = await newDestination({ script: answering('HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n') })
+  t.teardown(() => Promise.all([proxy.close(), destination.close(), breaking.close(), malformed.close()]))
+  const text = await proxy.token(MARK)
+  const card = await proxy.token({ number: CARD, note: MARK, cvc: '987' })
+  const all = await proxy.newKey(['token:use', 'token:use:head'])
+  const reader = await proxy.newKey(['token:read'])
+  const bound = await proxy.newKey(['token:use'], { destinations: ['api.example.com'] })
+  const closed = await newDestination()
+  await closed.close()
+
+  /** Answers that Sluice gave by itself. */
+  const own: string[] = []
+  let forwarded = 0
+  const send = async (bytes: Buffer): Promise<RawResponse | null> => {
+    const response = await proxy.request(bytes).catch(() => null)
+    if (response?.header('bt-proxy-destination-status') === undefined) own.push(response?.raw.toString('latin1') ?? '')
+    else forwarded++
+    return response
+  }
+  const at = (url: string, body: string | Buffer, headers: Record<string, string> = {}, key = all, path = '/proxy') =>
+    send(proxyRequest(key, url, body, { headers, path }))
+
+  const types: Record<string, string> = {
+    'application/json': `{"a":"{{${text}}}","b":{{${card}}},"{{${text}}}":"<< ${card}.number >>"}`,
+    'application/x-www-form-urlencoded': `a={{${text}}}&b=%7B%7B${card}.number%7D%7D`,
+    'application/xml': `<a b="{{${text}}}">{{${text}}}<![CDATA[{{${text}}}]]></a>`,
+    'text/plain': `{{${text}}} {{${card} | json: '$.number' | last4}}`,
+    'text/csv': `"{{${text}}}",{{${card}.number}}`,
+    'multipart/form-data; boundary=b': `--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n{{${text}}}\r\n--b--\r\n`
+  }
+  const filler = ' '.repeat(30_000)
+  for (const url of [destination.url, breaking.url, malformed.url, `https://localhost:${closed.port}`]) {
+    for (const [type, body] of Object.entries(types)) {
+      await at(url, body, { 'Content-Type': type })
+      await at(url, gzipSync(body), { 'Content-Type': type, 'Content-Encoding': 'gzip' })
+      await at(url, `${body}${filler}`, { 'Content-Type': type })
+      await at(url, `${body}${filler}{{nobody}}`, { 'Content-Type': type })
+    }
+  }
+  t.ok(forwarded > 10, `${forwarded} requests arrived`)
+  t.ok(destination.requests.some(({ body }) => body.includes('zq7MARKEDsecret')))
+
+  const { url } = destination
+  for (const expression of [
+    `${text} | to_number`,
+    `${text} | nosuch`,
+    `${text} | append`,
+    `${text} | plus: 1`,
+    `${text} | json: '$['`,
+    `${text} | date: '%Y'`,
+    `${text} | alias_card`,
+    `${text} | divided_by: 0`,
+    `${card} | json: '$..*'`,
+    `${card} | card_exp: 'MM'`,
+    `${card} | split: ','`
+  ]) {
+    await at(url, `{"a":"{{ ${expression} }}"}`)
+  }
+  await at(url, `<{{${text}}}/>`, { 'Content-Type': 'application/xml' })
+  await at(url, `{{${text}}}`, { 'Content-Type': 'text/plain; charset=iso-8859-1' })
+  await at(url, '{}', { 'X-A': `{{${text}}}` })
+  await at(url, '{}', { 'X-A': `{{${card}.number}}`, 'X-B': '{{nobody}}' })
+  await at(url, '{}', {}, all, `/proxy/%7B%7B${text}%7D%7D?x=%7B%7B${text}%7D%7D`)
+  await at(url, `{"a":"{{${text}}}","b":"{{nobody}}"}`)
+  await at(url, `{"a":"{{${text}}}"}`, { 'Sluice-Subjects': 'another' })
+  for (const key of [reader, bound, 'wrong', `${all}x`]) await at(url, `{"a":"{{${text}}}"}`, {}, key)
+  for (const body of [
+    JSON.stringify({ type: 'card', data: { number: MARK, note: CARD } }),
+    JSON.stringify({ type: 'token', data: MARK, mask: '{{ data | nosuch }}' }),
+    JSON.stringify({ type: 'token', data: CARD, id: 'fp_x' }),
+    `{"type":"token","data":"${CARD}`,
+    JSON.stringify({ type: 'token', data: `${CARD}${filler}${filler}` })
+  ]) {
+    const head = `POST /tokens HTTP/1.1\r\nHost: x\r\nBT-API-KEY: ${proxy.key}\r\nContent-Type: application/json\r\n`
+    await send(Buffer.from(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`))
+  }
+  await send(Buffer.from(`GET /proxy/${CARD} HTTP/1.1\r\nHost: x\r\nHost: ${CARD}\r\n\r\n`))
+  await send(Buffer.from(`${CARD} /proxy HTTP/1.1\r\nHost: x\r\n\r\n`))
+  t.ok(own.length > 50, `${own.length} answers of Sluice’s own`)
+
+  const metrics = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/metrics`)).text()
+  await proxy.app.close()
+  const secrets = [MARK, 'zq7MARKEDsecret', CARD, CARD.slice(4), proxy.key, all, reader, bound]
+  const files = (folder: string): Record<string, Buffer> =>
+    Object.fromEntries(
+      readdirSync(folder, { recursive: true, encoding: 'utf8' })
+        .map((name) => join(folder, name))
+        .filter((path) => statSync(path).isFile())
+        .map((path) => [path.slice(proxy.folder.length), readFileSync(path)])
+    )
+  t.strictSame(
+    sweep(secrets, {
+      'answers of Sluice': own,
+      log: proxy.logged(),
+      metrics,
+      ...files(join(proxy.folder, 'audit')),
+      ...files(join(proxy.folder, 'data'))
+    }),
+    []
+  )
+})
