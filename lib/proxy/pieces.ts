@@ -1,3 +1,4 @@
+import { valueFault } from '../expr/faults.ts'
 import type { ScanSink, Spot } from '../scan/spot.ts'
 
 /**
@@ -35,7 +36,10 @@ export class Pieces implements ScanSink {
     return start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end)
   }
 
-  /** One buffer with `texts[i]` in the place of `spots[i]`. */
+  /**
+   * One buffer with `texts[i]` in the place of `spots[i]`. Throws ERR_EXPR_VALUE when a value and what stands around it
+   * make a boundary of a multipart body together.
+   */
   assemble(texts: readonly string[]): Buffer {
     let total = 0
     for (let at = 0; at < this.#ranges.length; at += 2) {
@@ -43,6 +47,7 @@ export class Pieces implements ScanSink {
     }
     for (let at = 0; at < texts.length; at++) total += Buffer.byteLength(texts[at] as string)
     const out = Buffer.allocUnsafe(total)
+    const starts: number[] | null = this.spots.some(({ boundaries }) => boundaries.length > 0) ? [] : null
     let to = 0
     let run = 0
     for (let spot = 0; spot <= texts.length; spot++) {
@@ -52,7 +57,14 @@ export class Pieces implements ScanSink {
         const end = this.#ranges[2 * run + 1] as number
         to += (this.#chunks[run] as Buffer).copy(out, to, start, end)
       }
-      if (spot < texts.length) to += out.write(texts[spot] as string, to)
+      if (spot < texts.length) {
+        starts?.push(to)
+        to += out.write(texts[spot] as string, to)
+      }
+    }
+    for (let spot = 0; starts !== null && spot < texts.length; spot++) {
+      const start = starts[spot] as number
+      checkBoundaries(out, this.spots[spot] as Spot, start, start + Buffer.byteLength(texts[spot] as string))
     }
     return out
   }
@@ -62,5 +74,17 @@ export class Pieces implements ScanSink {
     this.#chunks.length = 0
     this.#ranges.length = 0
     this.#before.length = 0
+  }
+}
+
+/** Looks at the value and one byte less than a boundary on each side: what is found there holds a part of the value. */
+function checkBoundaries(out: Buffer, { boundaries, offset }: Spot, start: number, end: number): void {
+  for (const boundary of boundaries) {
+    const around = boundary.length + 1
+    if (out.subarray(Math.max(0, start - around), end + around).includes(`--${boundary}`, 'latin1')) {
+      const fault = valueFault()
+      fault.offset = offset
+      throw fault
+    }
   }
 }

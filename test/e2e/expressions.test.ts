@@ -151,6 +151,31 @@ t.test('each kind of body escapes what it is given', async (t) => {
   t.equal(await sent(`a,{{ ${plain} }}\n`, 'text/csv'), 400, 'a comma would shift the columns')
 })
 
+t.test('no boundary is made of a value and what stands around it', async (t) => {
+  const part = (text: string) => `--abc\r\nContent-Disposition: form-data; name="a"\r\n\r\n${text}\r\n--abc--\r\n`
+  const [begins, ends, empty] = [await proxy.token('x\r\n--a'), await proxy.token('c--'), await proxy.token('')]
+  for (const [text, arrives] of [
+    [`{{${begins}}}bc--`, false],
+    [`\r\n--ab{{${ends}}}`, false],
+    [`{{${begins}}}{{${empty}}}b{{${ends}}}`, false],
+    [`--a{{${empty}}}bc`, false],
+    [`{{${begins}}} bc--`, true],
+    [`{{${begins}}}`, true],
+    [`{{${empty}}}`, true]
+  ] as const) {
+    for (const mode of ['whole', 'stream']) {
+      const before = destination.requests.length
+      const response = await client.request(
+        proxyRequest(proxy.key, destination.url, part(text), {
+          headers: { 'Content-Type': 'multipart/form-data; boundary=abc', 'Sluice-Body-Mode': mode }
+        })
+      )
+      t.equal(response.status, arrives ? 200 : 400, `${text} ${mode}`)
+      t.equal(destination.requests.length, before + (arrives ? 1 : 0))
+    }
+  }
+})
+
 t.test('a refusal names the filter and the place, and nothing of the value', async (t) => {
   const id = await proxy.token('SECRETVALUE')
   for (const [expression, code, name] of [
