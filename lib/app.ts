@@ -6,6 +6,8 @@ import type { Config } from './config/schema.ts'
 import { applicationRoutes } from './dialects/basis-theory/applications.ts'
 import { tenantRoutes } from './dialects/basis-theory/tenants.ts'
 import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
+import type { ReactorPorts } from './dialects/basis-theory/reactor-ports.ts'
+import { reactorRoutes } from './dialects/basis-theory/reactors.ts'
 import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
@@ -37,6 +39,8 @@ import { Capture } from './proxy/capture.ts'
 import { Execution, type ExecutionParts } from './proxy/execute.ts'
 import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
 import { Reflection } from './proxy/reflect.ts'
+import { readOutbound, send } from './reactor/outbound.ts'
+import { Sandbox } from './reactor/sandbox.ts'
 import { CURLY } from './scan/delimiters.ts'
 import type { Caller } from './vault/access.ts'
 import type { Vault } from './vault/vault.ts'
@@ -88,6 +92,7 @@ class RunningApp implements App, EngineHandler {
   readonly #metrics: Metrics
   readonly #log: Log
   readonly #router: Router
+  readonly #sandbox = new Sandbox()
   #config: Config
   #egress: Egress
   #buffers: BufferBudget
@@ -105,11 +110,13 @@ class RunningApp implements App, EngineHandler {
     this.#vault = options.vault
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
+    const reactors = reactorRoutes(this.#reactorPorts(config.limits.tokensPerRequest))
     this.#router = new Router([
       ...tokenRoutes(vault),
       ...tokenize,
       ...applicationRoutes(vault),
       ...tenantRoutes(vault),
+      ...reactors,
       ...userRoutes(vault),
       ...configRoutes(vault, () => this.#configPorts())
     ])
@@ -344,6 +351,18 @@ class RunningApp implements App, EngineHandler {
     }
   }
 
+  /** Code goes out by the egress and under the configuration of the moment. */
+  #reactorPorts(tokensPerRequest: number): ReactorPorts {
+    return {
+      vault: this.#vault,
+      tokensPerRequest,
+      run: (job) => this.#sandbox.run(job),
+      readOutbound: (text) =>
+        readOutbound(text, { ports: this.#config.egress.ports, exemptOrigins: this.#options.relaxed ?? [] }),
+      send: (tenant, request) => send(this.#egress, tenant, request, this.#config.egress, FETCHED_BYTES)
+    }
+  }
+
   // What is counted elsewhere.
 
   #readings(): Readings {
@@ -411,6 +430,7 @@ class RunningApp implements App, EngineHandler {
     clearInterval(idle)
     clearTimeout(deadline)
     this.#egress.destroy()
+    await this.#sandbox.close()
     await this.#closeAdmin?.()
   }
 }
@@ -441,6 +461,9 @@ function traceIdOf(client: Client): string {
 function isFootprintPath(path: string): boolean {
   return FOOTPRINT_PATH.test(path)
 }
+
+/** Largest body that code is given of a response: with its escapes, it must pass through the sandbox as one text. */
+const FETCHED_BYTES = 1024 * 1024
 
 const FOOTPRINT_PATH = /^\/(?:vault_proxy|users|businesses|entities)(?:\/|$)/
 
@@ -481,7 +504,7 @@ function recordOf(client: Client, result: ApiResult): RequestRecord {
     ...blank(client, result.traceId),
     route: result.route,
     status: result.status,
-    outcome: error === null ? 'ok' : outcomeOf(error),
+    outcome: error !== null ? outcomeOf(error) : result.status < 400 ? 'ok' : 'client_error',
     code: error?.code ?? null,
     tenant: caller?.tenant ?? null,
     application: caller?.application ?? null,

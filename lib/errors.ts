@@ -74,6 +74,9 @@ export const ERRORS = {
   ERR_OVERLOAD: internal(503, 'Sluice is at its limit'),
   ERR_STORE_UNAVAILABLE: vault(503, 'The store of the vault is not available'),
   ERR_AUDIT_UNAVAILABLE: vault(503, 'The audit log cannot be written'),
+  ERR_CODE: client(422, 'The code does not parse or is no function'),
+  ERR_CODE_TIMEOUT: client(408, 'The code ran for too long'),
+  ERR_CODE_RUNTIME: client(500, 'Reactor Runtime Error'),
   ERR_LOOP: client(508, 'The request came back to Sluice'),
   ERR_CONFIG: client(500, 'The configuration has faults'),
   ERR_INTERNAL: internal(500, 'Internal error')

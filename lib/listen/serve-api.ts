@@ -130,7 +130,8 @@ export class ApiExchange implements ClientSink {
   #answer(answer: ApiAnswer): void {
     if (this.#over) return
     const fields = ['bt-trace-id', this.#traceId, 'Sluice-Trace-Id', this.#traceId, 'Cache-Control', 'no-store']
-    if (answer.body !== null) fields.push('Content-Type', 'application/json')
+    const isTyped = answer.headers?.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-type') ?? false
+    if (answer.body !== null && !isTyped) fields.push('Content-Type', 'application/json')
     if (answer.headers !== undefined) fields.push(...answer.headers)
     this.#client.answer(answer.status, fields, answer.body)
     this.#finish(answer.status, null, answer.body === null ? 0 : Buffer.byteLength(answer.body))

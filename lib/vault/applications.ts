@@ -73,6 +73,14 @@ export class Applications {
     return callerOf(application, key, digest)
   }
 
+  /** An application as a caller without a key: for code and proxies that act for it. null when there is none. */
+  async attached(tenant: string, id: string): Promise<Caller | null> {
+    const application = await this.read(tenant, id)
+    if (application === null) return null
+    const { type, name, live } = application
+    return new Caller({ tenant, application: id, keyId: '', type, name, live }, application)
+  }
+
   read(tenant: string, id: string): MaybePromise<Application | null> {
     const name = rowKey(tenant, id)
     const rows = this.#store.load('applications', [name])

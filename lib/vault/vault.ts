@@ -10,7 +10,7 @@ import { Applications } from './applications.ts'
 import { Audit, type Release } from './audit.ts'
 import { type ChainReport, verifyAudit } from './audit-verify.ts'
 import type { DestinationRule } from './destinations.ts'
-import { detokenize } from './detokenize.ts'
+import { type Detokenized, detokenize } from './detokenize.ts'
 import type { FieldWrite } from './fields.ts'
 import { digestOf, Keyring, type SealName } from './keyring.ts'
 import type { MasterKey } from './master-key.ts'
@@ -224,7 +224,7 @@ export class Vault {
   }
 
   /** A JSON structure with its expressions evaluated; it may leave after `release`. Throws ERR_EXPR_*, and as `reveal`. */
-  detokenize(caller: Caller, structure: Json, purpose: Purpose, limit: number): Promise<Json> {
+  detokenize(caller: Caller, structure: Json, purpose: Purpose, limit: number): Promise<Detokenized> {
     return detokenize(this.#revealer, caller, structure, purpose, limit)
   }
 

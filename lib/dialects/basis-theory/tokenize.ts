@@ -2,6 +2,7 @@
 import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json, LosslessNumber } from '../../json.ts'
 import type { ApiAnswer, ApiCall, ApiRoute } from '../../listen/api.ts'
+import type { Caller } from '../../vault/access.ts'
 import { tokenText } from '../../vault/token-view.ts'
 import type { NewToken } from '../../vault/tokens.ts'
 import type { Vault } from '../../vault/vault.ts'
@@ -22,12 +23,22 @@ export function tokenizeRoutes(vault: Vault, limit: number): ApiRoute[] {
  */
 async function tokenize(vault: Vault, limit: number, call: ApiCall): Promise<ApiAnswer> {
   requirePermission(call, 'token:create')
+  return { status: 200, body: await tokenizeValue(vault, limit, call.caller, readBody(call.body), call.traceId) }
+}
+
+/** Makes the tokens of a value, and gives the JSON text of what stands in its stead. Throws as `Vault.create`. */
+export async function tokenizeValue(
+  vault: Vault,
+  limit: number,
+  caller: Caller,
+  value: Json,
+  traceId: string
+): Promise<string> {
   const wanted: NewToken[] = []
-  const write = gather(readBody(call.body), wanted, '', 0)
+  const write = gather(value, wanted, '', 0)
   if (wanted.length > limit) throw new SluiceError('ERR_TOKEN_LIMIT', `The request makes more than ${limit} tokens`)
-  const views = wanted.length === 0 ? [] : await vault.create(call.caller, wanted, call.traceId)
-  const texts = views.map((view) => ({ id: JSON.stringify(view.id), whole: tokenText(view) }))
-  return { status: 200, body: write(texts) }
+  const views = wanted.length === 0 ? [] : await vault.create(caller, wanted, traceId)
+  return write(views.map((view) => ({ id: JSON.stringify(view.id), whole: tokenText(view) })))
 }
 
 type Writer = (made: readonly { readonly id: string; readonly whole: string }[]) => string
@@ -76,7 +87,8 @@ async function detokenize(vault: Vault, limit: number, call: ApiCall): Promise<A
     })
   }
   const purpose = { door: 'detokenize' as const, destination: null, traceId: call.traceId, reason: null, intent: 0 }
-  const body = formatJson(await vault.detokenize(call.caller, structure, purpose, limit))
+  const { value } = await vault.detokenize(call.caller, structure, purpose, limit)
+  const body = formatJson(value)
   if (purpose.intent !== 0) {
     await vault.released()
     vault.outcome(purpose.intent, 'shown')

@@ -1,0 +1,14 @@
+import type { Job, RunResult } from '../../reactor/job.ts'
+import type { InboundAnswer, Outbound } from '../../reactor/outbound.ts'
+import type { Vault } from '../../vault/vault.ts'
+
+/** What reactors need of the rest, as `app.ts` hands it in. */
+export interface ReactorPorts {
+  readonly vault: Vault
+  readonly tokensPerRequest: number
+  run(job: Job): Promise<RunResult>
+  /** What code asks for by `fetch`, read and checked; reveals and sends nothing. */
+  readOutbound(text: string): Outbound
+  /** By our own egress, under its policy. */
+  send(tenant: string, request: Outbound): Promise<InboundAnswer>
+}

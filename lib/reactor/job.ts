@@ -1,0 +1,27 @@
+/** A run of code, and what becomes of it. */
+import type { Overrun, RunLimits } from './messages.ts'
+
+export interface SandboxLimits extends RunLimits {
+  /** From the start of a run to its end, waiting for replies included. */
+  readonly wallMs: number
+  /** Runs at the same time. */
+  readonly threads: number
+  /** Runs that may wait for a thread. */
+  readonly waiting: number
+}
+
+export interface Job {
+  readonly tenant: string
+  readonly code: string
+  /** JSON `{args, configuration, hasBt}`; `null`: the code is only read, and its function not called. */
+  readonly input: string
+  /** Answers what the code asks of the world: the JSON of a reply. A rejection reaches the code as an error. */
+  host(name: string, text: string): Promise<string>
+}
+
+/** What became of a run. `text` is JSON that the code made: anything may be in it. */
+export type RunResult =
+  | { readonly kind: 'done'; readonly text: string }
+  | { readonly kind: 'syntax'; readonly why: string; readonly line: number; readonly column: number }
+  | { readonly kind: 'stuck' }
+  | { readonly kind: 'over'; readonly overrun: Overrun }

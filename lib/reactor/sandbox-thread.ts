@@ -1,0 +1,156 @@
+import { parentPort, Worker, workerData } from 'node:worker_threads'
+import { asSluiceError } from '../errors.ts'
+import type { Job, RunResult, SandboxLimits } from './job.ts'
+import type { Order, Report, RunLimits } from './messages.ts'
+
+/** What a thread is begun with. */
+interface Charge {
+  readonly isSandbox: true
+  readonly limits: RunLimits
+}
+
+/** One thread of the sandbox, as the main thread sees it. One run at a time. */
+export class SandboxThread {
+  readonly #worker: Worker
+  /** Whose code it has run; empty: nobody's. */
+  tenant = ''
+  /** It crossed a limit or ended: not to be used again. */
+  isSpoiled = false
+  #hear: (report: Report) => void = () => {}
+  #resting: NodeJS.Timeout | undefined
+
+  constructor(limits: RunLimits) {
+    const { memoryBytes, cpuMs, textLength, hostCalls } = limits
+    const charge: Charge = { isSandbox: true, limits: { memoryBytes, cpuMs, textLength, hostCalls } }
+    this.#worker = new Worker(new URL(import.meta.url), {
+      workerData: charge,
+      env: {},
+      execArgv: [],
+      stdout: true,
+      stderr: true,
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 }
+    })
+    this.#worker.on('message', (report: Report) => this.#hear(report))
+    this.#worker.on('error', () => this.#broken())
+    this.#worker.on('exit', () => this.#broken())
+    this.#worker.unref()
+  }
+
+  run(job: Job, limits: SandboxLimits): Promise<RunResult> {
+    clearTimeout(this.#resting)
+    this.#worker.ref()
+    return new Promise<RunResult>((resolve) => {
+      const { promise, resolve: settle } = defer<RunResult>()
+      const wall = setTimeout(() => this.#overTime(settle), limits.wallMs)
+      // The interpreter looks at the clock between its steps; a single step that takes for ever is for us to end.
+      let guard = this.#guard(limits, settle)
+      this.#hear = (report) => {
+        switch (report.kind) {
+          case 'ready':
+            return
+          case 'waiting':
+            clearTimeout(guard)
+            return
+          case 'call':
+            void answer(job, report.name, report.text, limits).then(({ isFine, text }) => {
+              if (isSettled) return
+              clearTimeout(guard)
+              guard = this.#guard(limits, settle)
+              this.#say({ kind: 'reply', number: report.number, isFine, text })
+            })
+            return
+          case 'over':
+            this.isSpoiled = true
+            settle(report)
+            return
+          default:
+            settle(report)
+        }
+      }
+      let isSettled = false
+      if (this.isSpoiled) settle({ kind: 'over', overrun: 'memory' })
+      else this.#say({ kind: 'run', code: job.code, input: job.input })
+      void promise.then((result) => {
+        isSettled = true
+        clearTimeout(wall)
+        clearTimeout(guard)
+        this.#hear = () => {}
+        this.#worker.unref()
+        resolve(result)
+      })
+    })
+  }
+
+  /** Calls back when nothing ran for as long. */
+  restUntil(idleMs: number, over: () => void): void {
+    this.#resting = setTimeout(over, idleMs)
+    this.#resting.unref()
+  }
+
+  async end(): Promise<void> {
+    clearTimeout(this.#resting)
+    this.#broken()
+    await this.#worker.terminate()
+  }
+
+  #say(order: Order): void {
+    this.#worker.postMessage(order)
+  }
+
+  #guard(limits: SandboxLimits, settle: (result: RunResult) => void): NodeJS.Timeout {
+    return setTimeout(() => this.#overTime(settle), limits.cpuMs + GRACE_MS)
+  }
+
+  #overTime(settle: (result: RunResult) => void): void {
+    this.isSpoiled = true
+    void this.#worker.terminate()
+    settle({ kind: 'over', overrun: 'time' })
+  }
+
+  #broken(): void {
+    this.isSpoiled = true
+    this.#hear({ kind: 'over', overrun: 'memory' })
+  }
+}
+
+/** What the world says to a call of the code. Never rejects. */
+async function answer(
+  job: Job,
+  name: string,
+  asked: string,
+  limits: SandboxLimits
+): Promise<{ isFine: boolean; text: string }> {
+  try {
+    if (name === 'sleep') {
+      await new Promise((resolve) => {
+        setTimeout(resolve, Math.min(Math.max(Number(asked) || 0, 0), limits.wallMs)).unref()
+      })
+      return { isFine: true, text: 'null' }
+    }
+    const text = await job.host(name, asked)
+    if (text.length <= limits.textLength) return { isFine: true, text }
+    return { isFine: false, text: JSON.stringify({ name: 'Error', message: 'The reply is too long' }) }
+  } catch (thrown) {
+    const error = asSluiceError(thrown)
+    const { message, status, code } = error
+    return { isFine: false, text: JSON.stringify({ name: 'Error', message, status, code }) }
+  }
+}
+
+function defer<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((settled) => {
+    resolve = settled
+  })
+  return { promise, resolve }
+}
+
+/** Beyond the limit that the interpreter keeps by itself. */
+const GRACE_MS = 250
+
+// This file is what the thread begins with, too.
+const charge = workerData as Charge | null | undefined
+if (charge?.isSandbox === true && parentPort !== null) {
+  const { attend } = await import('./thread.ts')
+  await attend(parentPort, charge.limits)
+}

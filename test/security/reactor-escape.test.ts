@@ -1,0 +1,154 @@
+/*
+ * Somebody may write code that runs beside everybody's cards. It tries to get out, to see what another tenant's code
+ * left behind, and to keep the machine busy.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import t from 'tap'
+import { newSandbox, reactorCode } from '../kit/reactor.ts'
+
+const { sandbox, run, close } = newSandbox()
+const hasty = newSandbox({ cpuMs: 250 })
+t.teardown(async () => {
+  await close()
+  await hasty.close()
+})
+
+const over = (overrun: string) => ({ kind: 'over', overrun })
+const raw = async (body: string) => ((await run(reactorCode(body))) as { value?: unknown }).value
+
+t.test('there is no way to the world outside', async (t) => {
+  const names = ['process', 'global', 'Worker', 'WebAssembly', 'XMLHttpRequest', 'Deno', 'std', 'os']
+  t.strictSame(await raw(`return ${JSON.stringify(names)}.filter((name) => name in globalThis)`), [])
+  for (const module of ['fs', 'node:fs', 'child_process', 'net', 'vm', 'worker_threads', '__proto__', 'constructor']) {
+    t.match(await run(`const m = require('${module}')\n${reactorCode('return 1')}`), {
+      kind: 'fault',
+      errors: { error: [`Cannot find module '${module}'`] }
+    })
+  }
+  t.match(await run(reactorCode('return await import("fs")')), { kind: 'fault' }, 'import()')
+  t.match(await run('import fs from "fs"\nmodule.exports = () => fs'), { kind: 'fault' }, 'import')
+})
+
+t.test('constructors lead to functions of the sandbox alone', async (t) => {
+  const probe = 'typeof process + typeof require("buffer").process'
+  const ways = [
+    `fetch.constructor('return ${'typeof process'}')()`,
+    `(async () => {}).constructor('return typeof process')()`,
+    `req.constructor.constructor('return typeof process')()`,
+    `require.constructor('return typeof process')()`,
+    `console.log.constructor('return typeof process')()`,
+    `(0, eval)('typeof process')`,
+    `Object.getPrototypeOf(Object.getPrototypeOf(fetch)).constructor.constructor('return typeof process')()`,
+    `new Proxy({}, {}).constructor.constructor('return typeof process')()`,
+    `(() => { try { null.x } catch (e) { return e.constructor.constructor('return typeof process')() } })()`
+  ]
+  t.equal(await raw(`return ${probe}`), 'undefinedundefined')
+  for (const way of ways) t.equal(await raw(`return await ${way}`), 'undefined', way)
+})
+
+t.test('an error of a host call is one of the sandbox', async (t) => {
+  const body = `try { await fetch('https://x.example/') } catch (e) {
+    return [e.constructor.constructor('return typeof process')(), e instanceof Error, Object.keys(e)] }`
+  t.strictSame(await raw(body), ['undefined', true, ['name', 'status', 'code']])
+})
+
+t.test('prototypes that code changes are its own', async (t) => {
+  const body = `
+    Object.prototype.toJSON = () => 'mine'
+    Array.prototype.push = () => { throw new Error('mine') }
+    JSON.stringify = () => '{"kind":"value","value":"mine"}'
+    Promise.prototype.then = function () { return this }
+    return 'x'`
+  await run(reactorCode(body))
+  t.equal(await raw('return "x"'), 'x', 'the next run knows nothing of it')
+  t.strictSame(({} as { toJSON?: unknown }).toJSON, undefined)
+  await run(reactorCode('globalThis.left = "secret"; require("crypto").left = "secret"; return 1'))
+  t.strictSame(await raw('return [typeof left, typeof require("crypto").left]'), ['undefined', 'undefined'])
+})
+
+t.test('a result that pretends to be something else is only a text', async (t) => {
+  const results = ['{ toJSON: () => ({ kind: "syntax" }) }', '{ ["__proto__"]: { polluted: 1 } }', 'new Proxy([], {})']
+  for (const result of results) await run(reactorCode(`return ${result}`))
+  t.strictSame(({} as { polluted?: unknown }).polluted, undefined)
+})
+
+t.test('loops that never end are ended', async (t) => {
+  const loops = {
+    'a loop': 'for (;;);',
+    'a loop that catches': 'for (;;) { try { for (;;); } catch {} }',
+    'a loop that finally loops': 'try { for (;;); } finally { for (;;); }',
+    'promises without end': 'const again = () => Promise.resolve().then(again); await again()',
+    'an async generator': 'for await (const x of (async function* () { for (;;) yield 1 })());',
+    'a slow expression': '/(a+)+$/.test("a".repeat(40) + "b")',
+    'a getter that loops': 'return { get x() { for (;;); } }',
+    'a toJSON that loops': 'return { toJSON() { for (;;); } }',
+    'a then that loops': 'return { then() { for (;;); } }',
+    'a step of the interpreter': 'Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1)',
+    'a sort': 'return Array.from({ length: 1e6 }, () => 1).sort(() => { for (;;); })'
+  }
+  for (const [name, body] of Object.entries(loops)) t.same(await hasty.run(reactorCode(body)), over('time'), name)
+  t.same(await hasty.run('for (;;);'), over('time'), 'before the function is called')
+  t.equal(await raw('return "still there"'), 'still there')
+})
+
+t.test('a promise that nobody can settle is not waited for', async (t) => {
+  t.same(await run(reactorCode('await new Promise(() => {})')), { kind: 'stuck' })
+})
+
+t.test('a run that waits for too long is ended', async (t) => {
+  const small = newSandbox({ wallMs: 200 })
+  t.teardown(() => small.close())
+  t.same(await small.run(reactorCode('await new Promise((r) => setTimeout(r, 1e9))')), over('time'))
+  t.same(await small.run(reactorCode('await fetch("x")'), { host: () => new Promise(() => {}) }), over('time'))
+})
+
+t.test('memory is bounded', async (t) => {
+  const bombs = [
+    'const a = []; for (;;) a.push(new Array(1e4).fill(a.length))',
+    'let s = "x"; for (;;) s += s',
+    'return "x".repeat(2 ** 29)',
+    'return new Uint8Array(2 ** 30)',
+    'const f = () => f() + 1; return f()',
+    'let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return a',
+    'const m = new Map(); for (let i = 0; ; i++) m.set(i, {})',
+    'return JSON.parse("[".repeat(1e5))'
+  ]
+  for (const body of bombs) {
+    const result = (await run(reactorCode(body))) as { kind: string }
+    t.ok(['over', 'fault'].includes(result.kind), body, { result })
+  }
+  t.equal(await raw('return "still there"'), 'still there')
+})
+
+t.test('texts and calls are bounded', async (t) => {
+  t.same(await run(reactorCode('return "x".repeat(2 ** 21)')), over('output'))
+  t.same(await run(reactorCode('await fetch("https://x.example/" + "x".repeat(2 ** 21))')), over('output'))
+  t.same(await run(reactorCode('for (;;) setTimeout(() => {}, 1)')), over('calls'))
+  t.match(await run(reactorCode('require("crypto").randomBytes(1e9)')), { kind: 'fault' })
+  const host = async () => `"${'x'.repeat(2 ** 21)}"`
+  t.match(await run(reactorCode('await fetch("https://x.example/")'), { host }), {
+    kind: 'fault',
+    errors: { error: ['The reply is too long'] }
+  })
+})
+
+t.test('a thread never serves two tenants', async (t) => {
+  const seen = new Set<string>()
+  for (const tenant of ['one', 'two', 'one', 'three']) {
+    const body = 'return 1'
+    seen.add(JSON.stringify(await run(reactorCode(body), { tenant })))
+  }
+  t.equal(seen.size, 1)
+  t.ok(sandbox.tenants.includes('one') && sandbox.tenants.includes('two'))
+  t.equal(new Set(sandbox.tenants).size, sandbox.tenants.length, 'each has its own')
+})
+
+t.test('a loop in a sandbox does not hold up the main thread', async (t) => {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const looping = hasty.run(reactorCode('for (;;);'))
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  delay.enable()
+  await looping
+  delay.disable()
+  t.ok(delay.percentile(50) < 20e6, `median ${delay.percentile(50) / 1e6} ms`)
+})
