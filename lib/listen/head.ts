@@ -18,11 +18,16 @@ export interface RequestHead {
 
 /**
  * Checks what an HTTP parser lets through and this proxy must not: a target that is not a path, a second Host, any
- * coding but chunked, chunked in HTTP/1.0, a length that is no safe integer. Throws ERR_HTTP_SYNTAX.
+ * coding but chunked, chunked in HTTP/1.0, a length that is no safe integer. Throws ERR_HTTP_SYNTAX, and
+ * ERR_METHOD for the asterisk-form.
  *
  * @param minor 0 for HTTP/1.0, else 1
  */
 export function readHead(method: string, rawTarget: string, fields: readonly string[], minor: number): RequestHead {
+  // RFC 9112, 3.2.4: only OPTIONS may ask for `*`, and OPTIONS is no method of ours.
+  if (rawTarget === '*' && method === 'OPTIONS') {
+    throw new SluiceError('ERR_METHOD', 'The method is not allowed here')
+  }
   const target = rawTarget.charCodeAt(0) === SLASH ? rawTarget : originForm(rawTarget)
   let hosts = 0
   let length = -1

@@ -122,11 +122,11 @@ export class RequestParser {
     }
     const text = bytes.toString('latin1', base, stop)
     const method = METHODS.get(text.slice(this.#methodAt, this.#methodEnd))
-    if (method === undefined || method === 'CONNECT') {
+    const target = text.slice(this.#methodEnd + 1, this.#targetEnd)
+    if (method === undefined || method === 'CONNECT' || (method === 'OPTIONS' && target === '*')) {
       this.#refuse('The method is not allowed here', 'ERR_METHOD')
       return
     }
-    const target = text.slice(this.#methodEnd + 1, this.#targetEnd)
     if (target.charCodeAt(0) !== SLASH && !ABSOLUTE_FORM.test(target)) {
       this.#refuse('The target is malformed')
       return

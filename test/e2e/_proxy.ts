@@ -124,6 +124,7 @@ t.test('a request with tokens goes through', async (t) => {
       const refused = await proxy.request(proxyRequest(proxy.key, destination.url, null, { method }))
       t.equal(refused.status, 405, method)
     }
+    t.equal((await proxy.request('OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n')).status, 405, 'OPTIONS of the server')
   })
 
   t.test('which headers go on', async (t) => {
