@@ -78,7 +78,12 @@ export interface AppOptions {
  */
 export async function startApp(config: Config, options: AppOptions): Promise<App> {
   const app = new RunningApp(config, options)
-  await app.listen()
+  try {
+    await app.listen()
+  } catch (error) {
+    await app.close()
+    throw error
+  }
   return app
 }
 
