@@ -6,6 +6,8 @@ export interface SandboxLimits extends RunLimits {
   readonly wallMs: number
   /** Runs at the same time. */
   readonly threads: number
+  /** Of these, for one tenant: its code must not keep all others waiting. */
+  readonly threadsPerTenant: number
   /** Runs that may wait for a thread. */
   readonly waiting: number
 }

@@ -13,6 +13,7 @@ export const SANDBOX_LIMITS: SandboxLimits = {
   textLength: 1024 * 1024,
   hostCalls: 200,
   threads: 8,
+  threadsPerTenant: 6,
   waiting: 256
 }
 
@@ -41,7 +42,7 @@ export class Sandbox {
 
   /** Rejects with ERR_OVERLOAD when as many runs as may wait do so already. */
   async run(job: Job): Promise<RunResult> {
-    while (this.#running >= this.#limits.threads && !this.#isClosed) await this.#turn()
+    while (this.#isFull(job.tenant)) await this.#turn()
     if (this.#isClosed) throw new SluiceError('ERR_OVERLOAD', 'Sluice is shutting down')
     this.#running++
     const thread = this.#threadFor(job.tenant)
@@ -50,7 +51,7 @@ export class Sandbox {
     } finally {
       this.#running--
       this.#rest(thread)
-      this.#queue.shift()?.()
+      for (const go of this.#queue.splice(0)) go()
     }
   }
 
@@ -61,6 +62,15 @@ export class Sandbox {
     const threads = [...this.#idle.splice(0), ...(this.#spare === null ? [] : [this.#spare]), ...this.#busy]
     this.#spare = null
     await Promise.all(threads.map((thread) => thread.end()))
+  }
+
+  #isFull(tenant: string): boolean {
+    const { threads, threadsPerTenant } = this.#limits
+    if (this.#isClosed || this.#running < Math.min(threads, threadsPerTenant)) return false
+    if (this.#running >= threads) return true
+    let own = 0
+    for (const thread of this.#busy) if (thread.tenant === tenant) own++
+    return own >= threadsPerTenant
   }
 
   #turn(): Promise<void> {

@@ -103,6 +103,8 @@ t.test('a run that waits for too long is ended', async (t) => {
 })
 
 t.test('memory is bounded', async (t) => {
+  const bombed = newSandbox({ cpuMs: 1000 })
+  t.teardown(() => bombed.close())
   const bombs = [
     'const a = []; for (;;) a.push(new Array(1e4).fill(a.length))',
     'let s = "x"; for (;;) s += s',
@@ -114,7 +116,7 @@ t.test('memory is bounded', async (t) => {
     'return JSON.parse("[".repeat(1e5))'
   ]
   for (const body of bombs) {
-    const result = (await run(reactorCode(body))) as { kind: string }
+    const result = (await bombed.run(reactorCode(body))) as { kind: string }
     t.ok(['over', 'fault'].includes(result.kind), body, { result })
   }
   t.equal(await raw('return "still there"'), 'still there')
@@ -141,6 +143,20 @@ t.test('a thread never serves two tenants', async (t) => {
   t.equal(seen.size, 1)
   t.ok(sandbox.tenants.includes('one') && sandbox.tenants.includes('two'))
   t.equal(new Set(sandbox.tenants).size, sandbox.tenants.length, 'each has its own')
+})
+
+t.test('a tenant whose code loops leaves threads to others', async (t) => {
+  const few = newSandbox({ threads: 2, threadsPerTenant: 1, cpuMs: 500 })
+  t.teardown(() => few.close())
+  const done: string[] = []
+  const looping = [1, 2].map(async () => {
+    await few.run(reactorCode('for (;;);'), { tenant: 'looping' })
+    done.push('looping')
+  })
+  await few.run(reactorCode('return 1'), { tenant: 'other' })
+  done.push('other')
+  await Promise.all(looping)
+  t.strictSame(done, ['other', 'looping', 'looping'])
 })
 
 t.test('a loop in a sandbox does not hold up the main thread', async (t) => {
