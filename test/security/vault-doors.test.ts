@@ -1,0 +1,151 @@
+/**
+ * The attack: a key has leaked, and whoever holds it tries every door of both dialects in turn: the proxies, reflect,
+ * detokenize, decrypt, reading, updating, rules for responses. Or they make tokens under names that other people's
+ * requests already use, so that the next request sends what they planted. What one door refuses no other may give, and a
+ * destination that is not to hear of a token hears nothing at all.
+ */
+import t from 'tap'
+import { answering, newDestination } from '../kit/destination.ts'
+import { footprint, newUser } from '../kit/footprint.ts'
+import { newProxy, proxyRequest } from '../kit/proxy.ts'
+import { newVault, purpose } from '../kit/vault.ts'
+
+const NUMBER = '4242424242424242'
+const proxy = await newProxy()
+const destination = await newDestination({
+  script: answering(() => Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a":"b"}'))
+})
+t.teardown(() => Promise.all([proxy.close(), destination.close()]))
+const jane = await newUser(proxy, { 'card.primary.number': NUMBER })
+const field = `${jane}.card.primary.number`
+await proxy.token(NUMBER, { id: 'victim' })
+
+async function api(
+  key: string,
+  method: string,
+  path: string,
+  json?: object
+): Promise<{ status: number; text: string }> {
+  const body = json === undefined ? '' : JSON.stringify(json)
+  const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
+  const head = `${method} ${path} HTTP/1.1\r\nHost: x\r\nBT-API-KEY: ${key}\r\nContent-Type: ${type}\r\n`
+  const answer = await proxy.request(Buffer.from(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`))
+  return { status: answer.status, text: answer.body.toString() }
+}
+
+/** Connections and requests that the destination has seen. */
+const heard = (): number => destination.attempts + destination.requests.length
+
+type Headers = [string, string][]
+const jit = (key: string, body: string, headers: Headers = []) =>
+  footprint(proxy, '/vault_proxy/jit', { key, body, headers: [['x-fp-proxy-target-url', destination.url], ...headers] })
+const reflect = (key: string, body: string) => footprint(proxy, '/vault_proxy/reflect', { key, body })
+const decrypt = (key: string) =>
+  footprint(proxy, `/users/${jane}/vault/decrypt`, { key, body: { fields: ['card.primary.number'], reason: 'r' } })
+const send = (key: string, body: string) => proxy.request(proxyRequest(key, destination.url, body))
+
+t.test('nobody plants a token under a field of a user, or under a part of another’s id', async (t) => {
+  await proxy.token('x', { id: 'john' })
+  await proxy.token('x', { id: 'a.b.c' })
+  const ids = [
+    `${jane}.card.primary.number`,
+    `${jane}.custom.new`,
+    'fp_id_nobody',
+    'john.number',
+    'a',
+    'a.b',
+    'john[0]'
+  ]
+  for (const id of ids) {
+    for (const [path, json] of [
+      ['/tokens', { id, data: 'planted' }],
+      ['/tokenize', { deep: [{ id, type: 'token', data: 'planted' }] }]
+    ] as const)
+      t.match(await api(proxy.key, 'POST', path, json), { status: 400, text: /errors/ }, `${path} ${id}`)
+  }
+  const made = await api(proxy.key, 'POST', '/tokens', { id: "{{ data | prepend: 'fp_id_' }}", data: 'planted' })
+  t.equal(made.status, 400, 'nor by an expression')
+  t.equal((await send(proxy.key, `"{{ ${field} }}"`)).status, 200)
+  t.equal(destination.requests.at(-1)?.body.toString(), `"${NUMBER}"`, 'the name still means what it meant')
+})
+
+t.test('token:use sends to destinations, by both dialects, and nothing else', async (t) => {
+  const user = await proxy.newKey(['token:use'])
+  for (const id of ['victim', field]) {
+    t.equal((await send(user, `"{{ ${id} }}"`)).status, 200, id)
+    t.match(await api(user, 'POST', '/detokenize', { a: `{{ ${id} }}` }), { status: 403 }, id)
+    t.match(await api(user, 'GET', `/tokens/${id}`), { status: 403 }, id)
+  }
+  t.equal((await jit(user, `{{ ${field} }}`)).status, 200)
+  for (const answer of [await reflect(user, `{{ ${field} }}`), await decrypt(user)]) {
+    t.equal(answer.status, 403)
+    t.notMatch(answer.body.toString(), NUMBER)
+  }
+  t.match(await api(user, 'PATCH', '/tokens/victim', { mask: '{{ data }}' }), { status: 403 })
+  t.match(await api(user, 'POST', '/v2/tokens/search', { query: 'type:token' }), { status: 403 })
+})
+
+t.test('reading, even in plain, is not sending, and a masked read is not a plain one', async (t) => {
+  const rule = (transform: string) => ({
+    rules: [{ description: '', priority: 1, container: '/', transform, permissions: ['token:read'] }]
+  })
+  const before = heard()
+  const reader = await proxy.newKey([], rule('reveal'))
+  t.equal((await reflect(reader, `{{ ${field} }}`)).status, 200)
+  for (const answer of [await send(reader, '"{{ victim }}"'), await jit(reader, `{{ ${field} }}`)])
+    t.equal(answer.status, 403)
+  const masked = await proxy.newKey([], rule('mask'))
+  for (const answer of [await reflect(masked, `{{ ${field} }}`), await decrypt(masked)]) {
+    t.equal(answer.status, 403)
+    t.notMatch(answer.body.toString(), NUMBER)
+  }
+  t.match(await api(masked, 'POST', '/detokenize', { a: '{{ victim }}' }), { status: 403 })
+  t.notMatch((await api(masked, 'GET', '/tokens/victim')).text, NUMBER)
+  t.equal(heard(), before, 'no destination heard of it')
+})
+
+t.test('a rule for the response needs its right before the destination is called', async (t) => {
+  const before = heard()
+  const user = await proxy.newKey(['token:use'])
+  const rule = (target: string): Headers => [
+    ['x-fp-proxy-ingress-content-type', 'json'],
+    ['x-fp-proxy-ingress-rule', `${jane}.${target}=$.a`]
+  ]
+  for (const target of ['custom.new', 'card.primary.number'])
+    t.equal((await jit(user, 'ping', rule(target))).status, 403, target)
+  const creator = await proxy.newKey(['token:use', 'token:create'])
+  t.equal((await jit(creator, 'ping', rule('card.primary.number'))).status, 403, 'creating is not overwriting')
+  t.equal(heard(), before)
+  t.equal((await jit(creator, 'ping', rule('custom.new'))).status, 200)
+})
+
+t.test('what is bound goes nowhere else: by application, by container, by token, by both dialects', async (t) => {
+  const by = { tenant: 'default', application: '', keyId: '' }
+  await proxy.token(NUMBER, { id: 'in-container', containers: ['/bound/deep/'] })
+  await proxy.token(NUMBER, { id: 'bound-token', destinations: ['psp.example'] })
+  await proxy.vault.tenants.bind(by, '/bound/', ['psp.example'], 't')
+  await proxy.vault.tenants.bind(by, '/pci/', ['psp.example'], 't')
+  const leaked = await proxy.newKey(['token:use'], { destinations: ['psp.example'] })
+  const before = heard()
+  for (const id of ['in-container', 'bound-token', field])
+    t.equal((await send(proxy.key, `"{{ ${id} }}"`)).status, 403, id)
+  t.equal((await jit(proxy.key, `{{ ${field} }}`)).status, 403)
+  t.equal((await send(leaked, '"{{ victim }}"')).status, 403)
+  t.equal((await jit(leaked, 'ping')).status, 403)
+  t.equal(heard(), before, 'the destination never heard of it')
+  t.equal((await send(proxy.key, '"{{ victim }}"')).status, 200, 'what is not bound goes')
+  await proxy.vault.tenants.bind(by, '/pci/', null, 't')
+})
+
+t.test('a cvc is gone when its time is over', async (t) => {
+  let now = Date.now()
+  const { vault, caller: newCaller, close } = await newVault({ now: () => now, cvcRetentionMs: 1000 })
+  t.teardown(close)
+  const owner = await newCaller()
+  const data = `{"number":"${NUMBER}","cvc":"987"}`
+  await vault.create(owner, [{ id: 'card-1', type: 'card', container: '/pci/high/', data, expiresAt: null }], 't')
+  const shown = async () => (await vault.read(owner, 'card-1', purpose('read'))).shown?.exposeText() ?? ''
+  t.match(await shown(), '"cvc":"987"')
+  now += 1000
+  t.match(await shown(), '"cvc":null')
+})
