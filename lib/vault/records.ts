@@ -2,7 +2,7 @@
  * Rows that are not secret but must not be changed behind the vault's back: applications with their rules, key
  * hashes, settings, bindings. A row is `mac (32 bytes) | JSON text`, the MAC over table, key and text.
  */
-import { type KeyObject, timingSafeEqual } from 'node:crypto'
+import { type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import { macOf } from './keyring.ts'
 import type { Change, Table } from './store.ts'
@@ -11,6 +11,8 @@ export class Records {
   readonly #key: KeyObject
   /** Keeps the changes of one millisecond in order. */
   #logged = 0
+  /** No other process's changes have the same keys. */
+  readonly #origin = randomBytes(12).toString('base64url')
 
   constructor(key: KeyObject) {
     this.#key = key
@@ -40,7 +42,7 @@ export class Records {
   /** A row of `/logs`. */
   log(by: Actor, entity: string, id: string, operation: string, traceId: string, at: number): Change {
     const place = `${String(at).padStart(14, '0')}:${(this.#logged++).toString(36).padStart(10, '0')}`
-    const key = `${by.tenant}:${place}:${crypto.randomUUID()}`
+    const key = `${by.tenant}:${place}:${this.#origin}`
     return this.put('changes', key, { at, entity, id, operation, application: by.application, key: by.keyId, traceId })
   }
 }

@@ -66,7 +66,7 @@ export function seal(key: DataKey, text: string, place: SealPlace): Buffer {
   sealed[0] = key.format
   sealed.writeUInt32BE(key.id, 1)
   const nonce = sealed.subarray(5, 5 + nonceBytes)
-  randomFillSync(nonce)
+  nextNonce(nonce)
   const associated = associate(sealed, 0, place)
   if (key.format === XCHACHA20_POLY1305) {
     const target = sealed.subarray(5 + nonceBytes)
@@ -79,6 +79,16 @@ export function seal(key: DataKey, text: string, place: SealPlace): Buffer {
   cipher.final()
   cipher.getAuthTag().copy(sealed, sealed.length - 16)
   return sealed
+}
+
+/** Random bytes are drawn from the system for many seals at once: a draw costs as much as a seal. */
+function nextNonce(nonce: Buffer): void {
+  if (poolAt + nonce.length > pool.length) {
+    randomFillSync(pool)
+    poolAt = 0
+  }
+  nonce.set(pool.subarray(poolAt, poolAt + nonce.length))
+  poolAt += nonce.length
 }
 
 /** The id of the data key that opens the seal at `bytes[at..]`, without opening it. */
@@ -95,10 +105,11 @@ export function open(key: DataKey, bytes: Buffer, at: number, end: number, place
   const nonceBytes = format === AES_256_GCM ? 12 : 24
   const from = at + 5 + nonceBytes
   if (format !== key.format || end - from < 16) throw broken()
-  const nonce = bytes.subarray(at + 5, from)
   const associated = associate(bytes, at, place)
-  if (format === XCHACHA20_POLY1305) return openXChaCha(key, bytes.subarray(from, end), nonce, associated)
-  const decipher = createDecipheriv('aes-256-gcm', key.key, nonce, TAG)
+  if (format === XCHACHA20_POLY1305) {
+    return openXChaCha(key, bytes.subarray(from, end), bytes.subarray(at + 5, from), associated)
+  }
+  const decipher = createDecipheriv('aes-256-gcm', key.key, bytes.subarray(at + 5, from), TAG)
   decipher.setAAD(associated)
   decipher.setAuthTag(bytes.subarray(end - 16, end))
   const plain = decipher.update(bytes.subarray(from, end - 16))
@@ -201,6 +212,8 @@ export function sodium(): Sodium {
 }
 
 const TAG = { authTagLength: 16 }
+const pool = Buffer.alloc(12 * 512)
+let poolAt = pool.length
 let scratch = Buffer.alloc(4096)
 /** The tenant that stands in the scratch buffer already, and the place after it. */
 let scratchTenant: string | null = null
