@@ -220,7 +220,7 @@ class NodeClient implements Client {
 
   begin(status: number, reason: string, fields: readonly string[], length: number): void {
     if (length >= 0 && hasFraming(status) && this.head.method !== 'HEAD') {
-      this.#response.writeHead(status, reason, [...fields, 'Content-Length', String(length)])
+      this.#response.writeHead(status, reason, [...withoutTrailer(fields), 'Content-Length', String(length)])
     } else {
       this.#response.writeHead(status, reason, fields as string[])
     }
@@ -381,6 +381,13 @@ function ignore(): void {}
 /** 1xx, 204 and 304 carry no Content-Length of ours. RFC 9110, 8.6. */
 function hasFraming(status: number): boolean {
   return status !== 204 && status !== 304 && status >= 200
+}
+
+/** Node refuses to announce trailers beside a length, and there are none then. */
+function withoutTrailer(fields: readonly string[]): readonly string[] {
+  const isTrailer = (name: string | undefined) => name?.length === 7 && name.toLowerCase() === 'trailer'
+  if (!fields.some((name, at) => at % 2 === 0 && isTrailer(name))) return fields
+  return fields.filter((_, at) => !isTrailer(fields[at - (at % 2)]))
 }
 
 function faultOf(fault: NodeJS.ErrnoException): SluiceError {

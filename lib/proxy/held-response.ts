@@ -215,5 +215,6 @@ const OF_THE_BYTES: ReadonlySet<string> = new Set([
   'repr-digest',
   'content-range',
   'accept-ranges',
-  'etag'
+  'etag',
+  'trailer'
 ])

@@ -332,6 +332,17 @@ t.test('HTTP that is ambiguous gets 400 and the connection closed', async (t) =>
   t.equal(destination.requests.length, 0)
 })
 
+t.test('trailers that are announced beside a length are no reason to fail', async (t) => {
+  const proxy = await newProxy()
+  const destination = await newDestination({
+    script: answering('HTTP/1.1 200 OK\r\nTrailer: a\r\nContent-Length: 2\r\n\r\nok')
+  })
+  t.teardown(() => Promise.all([proxy.close(), destination.close()]))
+  const response = await proxy.request(proxyRequest(proxy.key, destination.url, '{}'))
+  t.equal(response.status, 200)
+  t.equal(response.body.toString(), 'ok')
+})
+
 t.test('metrics, health and one log line', async (t) => {
   const proxy = await newProxy()
   const destination = await newDestination({ script: echoing })
