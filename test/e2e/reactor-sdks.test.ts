@@ -52,7 +52,7 @@ t.test('basis-theory-js: a formula and a reactor of it', async (t) => {
   t.match(await js.reactorFormulas.retrieve(formula.id), { id: formula.id })
   t.equal((await js.reactorFormulas.list()).data.length, 1)
   const wanted = { name: 'js', configuration: { KEY: 'kkk' }, formula: { id: formula.id } }
-  const made = await js.reactors.create(wanted as unknown as Parameters<typeof js.reactors.create>[0])
+  const made = await js.reactors.create(wanted)
   t.match(await js.reactors.retrieve(made.id), { name: 'js', formula: { id: formula.id } })
   t.match(await js.reactors.react(made.id, { args: { n: '7' } }), { raw: { args: { n: 7 }, key: 'kkk' } })
   const refused = await js.reactors.react(made.id, { args: { n: 'x' } }).catch((error: unknown) => error)
