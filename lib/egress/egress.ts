@@ -62,6 +62,8 @@ export class Egress {
   /** Pools with connections that rest until this turn of the event loop is over. */
   readonly #resting: Pool[] = []
   #draining = false
+  #lastPeer: Peer | null = null
+  #lastKey: PeerKey = ''
 
   /** Throws ERR_CONFIG for a CA or a block that does not parse. */
   constructor(options: EgressOptions) {
@@ -99,16 +101,25 @@ export class Egress {
    * ERR_DESTINATION_DNS or ERR_DESTINATION_URL.
    */
   reach(peer: Peer): MaybePromise<void> {
-    const pool = this.#pools.get(peerKey(peer))
+    const pool = this.#pools.get(this.#keyOf(peer))
     if (pool?.isOpen === true) return
     const addresses = this.#addressesOf(peer)
     if (addresses instanceof Promise) return addresses.then(() => undefined)
   }
 
+  /** A request's peer is one object, from `reach` to `send`: its key is made once. */
+  #keyOf(peer: Peer): PeerKey {
+    if (peer !== this.#lastPeer) {
+      this.#lastKey = peerKey(peer)
+      this.#lastPeer = peer
+    }
+    return this.#lastKey
+  }
+
   /** Sends a request; the handler hears of what comes, never before this returns unless a connection is idle. */
   send(peer: Peer, message: OutgoingMessage, handler: ResponseHandler): Exchange {
     checkHead(message.head)
-    const key = peerKey(peer)
+    const key = this.#keyOf(peer)
     let pool = this.#pools.get(key)
     if (pool === undefined) {
       pool = new Pool(peer, key, this.#setting)

@@ -1,11 +1,4 @@
-import {
-  type DestinationStream,
-  destination as fileDestination,
-  type Level,
-  type Logger,
-  pino,
-  stdTimeFunctions
-} from 'pino'
+import { type DestinationStream, destination as fileDestination, type Level, type Logger, pino } from 'pino'
 
 /** What one line about a request says, and all it can say: no header, body, path, query or message goes in here. */
 export interface RequestLine {
@@ -74,7 +67,7 @@ export class Log {
   /** @param stream Where lines go; standard output when left out. */
   constructor(level: LogLevel, stream: DestinationStream = standardOutput()) {
     this.#stream = stream
-    this.#pino = pino({ level, base: { pid: process.pid }, timestamp: stdTimeFunctions.isoTime }, stream)
+    this.#pino = pino({ level, base: { pid: process.pid }, timestamp: isoTime }, stream)
   }
 
   set level(level: LogLevel) {
@@ -84,32 +77,26 @@ export class Log {
   /** One line about a finished request. Field by field: what the caller's object holds beside them stays out. */
   request(line: RequestLine): void {
     if (!this.#pino.isLevelEnabled('info')) return
-    this.#pino.info(
-      {
-        dialect: line.dialect,
-        route: line.route,
-        method: line.method,
-        status: line.status,
-        outcome: line.outcome,
-        code: line.code ?? undefined,
-        traceId: line.traceId,
-        tenant: line.tenant ?? undefined,
-        application: line.application ?? undefined,
-        destination: line.destination ?? undefined,
-        destinationStatus: line.destinationStatus === 0 ? undefined : line.destinationStatus,
-        mode: line.mode ?? undefined,
-        tokens: line.tokens,
-        replaced: line.replaced,
-        literal: line.literal,
-        captured: line.captured === 0 ? undefined : line.captured,
-        scrubbed: line.scrubbed === 0 ? undefined : line.scrubbed,
-        requestBytes: line.requestBytes,
-        responseBytes: line.responseBytes,
-        ms: rounded(line.doneMs),
-        waitedMs: rounded(line.waitedMs)
-      },
-      'request'
-    )
+    // NOTE: written out as pino would write it. Its walk over the fields costs three times this.
+    const { code, tenant, application, destination, mode, destinationStatus } = line
+    let text = `{"level":30${isoTime()},"pid":${process.pid},"dialect":"${line.dialect}","route":${JSON.stringify(line.route)}`
+    text += `,"method":${JSON.stringify(line.method)},"status":${line.status},"outcome":"${line.outcome}"`
+    if (code !== null) text += `,"code":"${code}"`
+    text += `,"traceId":${JSON.stringify(line.traceId)}`
+    if (tenant !== null) text += `,"tenant":${JSON.stringify(tenant)}`
+    if (application !== null) text += `,"application":${JSON.stringify(application)}`
+    if (destination !== null) text += `,"destination":${JSON.stringify(destination)}`
+    if (destinationStatus !== 0) text += `,"destinationStatus":${destinationStatus}`
+    if (mode !== null) text += `,"mode":"${mode}"`
+    text += `,"tokens":${line.tokens},"replaced":${line.replaced},"literal":${line.literal}`
+    if (line.captured > 0) text += `,"captured":${line.captured}`
+    if (line.scrubbed > 0) text += `,"scrubbed":${line.scrubbed}`
+    text += `,"requestBytes":${line.requestBytes},"responseBytes":${line.responseBytes}`
+    const ms = rounded(line.doneMs)
+    const waitedMs = rounded(line.waitedMs)
+    if (ms !== undefined) text += `,"ms":${ms}`
+    if (waitedMs !== undefined) text += `,"waitedMs":${waitedMs}`
+    this.#stream.write(`${text},"msg":"request"}\n`)
   }
 
   /** A line about the process. */
@@ -155,6 +142,19 @@ function framesOf(error: Error): string[] {
     .filter((line) => FRAME.test(line))
     .slice(0, 10)
     .map((line) => line.trim())
+}
+
+let timeAt = 0
+let timeText = ''
+
+/** The time as pino wants it, made once a millisecond. */
+function isoTime(): string {
+  const now = Date.now()
+  if (now !== timeAt) {
+    timeAt = now
+    timeText = `,"time":"${new Date(now).toISOString()}"`
+  }
+  return timeText
 }
 
 /** Lines gather to one write, which a busy process needs: a write a line costs a fifth of a small request. */
