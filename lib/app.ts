@@ -364,7 +364,7 @@ class RunningApp implements App, EngineHandler {
       run: (job) => this.#sandbox.run(job),
       readOutbound: (text) =>
         readOutbound(text, { ports: this.#config.egress.ports, exemptOrigins: this.#options.relaxed ?? [] }),
-      send: (tenant, request) => send(this.#egress, tenant, request, this.#config.egress, FETCHED_BYTES)
+      send: (tenant, request, over) => send(this.#egress, tenant, request, this.#config.egress, FETCHED_BYTES, over)
     }
   }
 

@@ -76,6 +76,7 @@ export const ERRORS = {
   ERR_AUDIT_UNAVAILABLE: vault(503, 'The audit log cannot be written'),
   ERR_CODE: client(422, 'The code does not parse or is no function'),
   ERR_CODE_TIMEOUT: client(408, 'The code ran for too long'),
+  ERR_CODE_ERROR: client(400, 'The code ended with an error of its own'),
   ERR_CODE_RUNTIME: client(500, 'Reactor Runtime Error'),
   ERR_LOOP: client(508, 'The request came back to Sluice'),
   ERR_CONFIG: client(500, 'The configuration has faults'),

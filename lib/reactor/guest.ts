@@ -316,8 +316,12 @@ export const PRELUDE = String.raw`(function (post, ask) {
       const main = typeof exports === 'function' ? exports : exports.default
       if (typeof main !== 'function') return done(() => ({ kind: 'no-function' }))
       if (input === null) return done(() => ({ kind: 'value', value: null }))
-      const req = { args: input.args, configuration: input.configuration, bt: input.hasBt ? bt : null }
-      new Promise((resolve) => resolve(main(req))).then(
+      const { args, configuration, side } = input
+      const given = { args, configuration, bt: input.hasBt ? bt : null }
+      // Newer code of the vendor's calls the same thing by its side.
+      if (side === 'request') given.req = args
+      if (side === 'response') given.res = args
+      new Promise((resolve) => resolve(main(given))).then(
         (value) => done(() => ({ kind: 'value', value: value === undefined ? null : value })),
         (error) => done(() => faultOf(error))
       )

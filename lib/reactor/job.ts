@@ -15,7 +15,10 @@ export interface SandboxLimits extends RunLimits {
 export interface Job {
   readonly tenant: string
   readonly code: string
-  /** JSON `{args, configuration, hasBt}`; `null`: the code is only read, and its function not called. */
+  /**
+   * JSON `{args, configuration, hasBt, side?}`; `null`: the code is only read, and its function not called. With a side,
+   * `request` or `response`, the arguments are a message of a proxy.
+   */
   readonly input: string
   /** Answers what the code asks of the world: the JSON of a reply. A rejection reaches the code as an error. */
   host(name: string, text: string): Promise<string>

@@ -63,17 +63,22 @@ export function readOutbound(text: string, settings: OutboundSettings): Outbound
   return { destination, method, head, body }
 }
 
-/** Sends it. Rejects as `Egress` does, and with ERR_BODY_SIZE when more than `bodyBytes` come back. */
+/**
+ * Sends it. Rejects as `Egress` does, with ERR_BODY_SIZE when more than `bodyBytes` come back, and with ERR_CLIENT_GONE
+ * when `over` says that nobody waits for it any more: it is cut then.
+ */
 export async function send(
   egress: Egress,
   tenant: string,
   request: Outbound,
   deadlines: Deadlines,
-  bodyBytes: number
+  bodyBytes: number,
+  over: AbortSignal
 ): Promise<InboundAnswer> {
   const { host, port } = request.destination
   const peer: Peer = { tenant, host, port, identity: null }
   await egress.reach(peer)
+  if (over.aborted) throw gone()
   const { connectTimeoutMs, timeoutMs, bodyIdleTimeoutMs } = deadlines
   const message = {
     method: request.method,
@@ -88,6 +93,10 @@ export async function send(
     const collector = new Collector(bodyBytes, resolve, reject)
     collector.cut = () => exchange.cut()
     const exchange = egress.send(peer, message, collector)
+    over.addEventListener('abort', () => {
+      exchange.cut()
+      reject(gone())
+    })
   })
 }
 
@@ -146,6 +155,7 @@ class Collector implements ResponseHandler {
   }
 }
 
+const gone = (): SluiceError => new SluiceError('ERR_CLIENT_GONE', 'The run is over')
 const refuse = (why: string): SluiceError => new SluiceError('ERR_INPUT', why)
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']

@@ -10,7 +10,7 @@ export const SANDBOX_LIMITS: SandboxLimits = {
   memoryBytes: 64 * 1024 * 1024,
   cpuMs: 10_000,
   wallMs: 30_000,
-  textLength: 1024 * 1024,
+  textLength: 2 * 1024 * 1024,
   hostCalls: 200,
   threads: 8,
   threadsPerTenant: 6,

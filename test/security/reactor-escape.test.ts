@@ -146,7 +146,7 @@ t.test('a thread never serves two tenants', async (t) => {
 })
 
 t.test('a tenant whose code loops leaves threads to others', async (t) => {
-  const few = newSandbox({ threads: 2, threadsPerTenant: 1, cpuMs: 500 })
+  const few = newSandbox({ threads: 2, threadsPerTenant: 1, cpuMs: 3000 })
   t.teardown(() => few.close())
   const done: string[] = []
   const looping = [1, 2].map(async () => {

@@ -2,16 +2,16 @@
 import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json } from '../../json.ts'
 import type { ApiAnswer, ApiCall } from '../../listen/api.ts'
-import type { RunResult } from '../../reactor/job.ts'
 import type { Caller } from '../../vault/access.ts'
 import type { Purpose } from '../../vault/reveal.ts'
 import type { Vault } from '../../vault/vault.ts'
 import { castArguments, configurationFor, type Formula, type Reactor } from './reactor-documents.ts'
-import { errorAnswer, runtimeError } from './reactor-errors.ts'
+import { errorAnswer } from './reactor-errors.ts'
 import { ReactorHost } from './reactor-host.ts'
-import type { ReactorPorts } from './reactor-ports.ts'
+import { PAYLOAD_BYTES, type ReactorPorts } from './reactor-ports.ts'
+import { readResult, runtimeError } from './run-result.ts'
 import { Scrubber } from './scrubber.ts'
-import { asObject, Faults, readBody, readObject } from './token-input.ts'
+import { asObject, Faults, readObject } from './token-input.ts'
 import { tokenizeValue } from './tokenize.ts'
 
 /** Throws ERR_INPUT, ERR_EXPR_*, ERR_CODE_TIMEOUT, ERR_CODE_RUNTIME, and as `Vault.reveal`. */
@@ -31,6 +31,8 @@ export async function react(
   const { value, subjects, secrets } = await vault.detokenize(call.caller, given, purpose, ports.tokensPerRequest)
   const scrubber = new Scrubber(secrets)
   scrubber.add(Object.values(reactor.configuration))
+  const { caller, traceId } = call
+  const host = new ReactorHost(ports, { caller, traceId, attached, subjects, scrubber })
   let outcome = 'refused'
   try {
     const faults = new Faults()
@@ -38,7 +40,6 @@ export async function react(
     faults.settle()
     if (purpose.intent !== 0) await vault.released()
     const configuration = configurationFor(formula, reactor.configuration) as Json
-    const host = new ReactorHost(ports, call, attached, subjects, scrubber)
     outcome = 'unknown'
     const result = await ports.run({
       tenant: call.caller.tenant,
@@ -54,6 +55,7 @@ export async function react(
     if (outcome === 'unknown') outcome = 'failed'
     throw thrown
   } finally {
+    host.end()
     if (purpose.intent !== 0) vault.outcome(purpose.intent, outcome)
   }
 }
@@ -63,27 +65,6 @@ async function attachedTo(vault: Vault, tenant: string, reactor: Reactor): Promi
   const attached = await vault.applications.attached(tenant, reactor.application)
   if (attached !== null) return attached
   throw new SluiceError('ERR_CONFLICT', 'The application of the reactor is no longer there')
-}
-
-/** The object that the code ended with. Throws ERR_CODE_TIMEOUT, ERR_CODE_RUNTIME. */
-function readResult(result: RunResult): Record<string, Json | undefined> {
-  switch (result.kind) {
-    case 'done': {
-      let said: ReturnType<typeof asObject> = null
-      try {
-        said = asObject(readBody(result.text))
-      } catch {}
-      if (said === null) throw runtimeError('The result is no JSON, or nested too deep')
-      return said
-    }
-    case 'over':
-      if (result.overrun === 'time') throw new SluiceError('ERR_CODE_TIMEOUT', 'The code ran for too long')
-      throw runtimeError(OVERRUNS[result.overrun])
-    case 'stuck':
-      throw runtimeError('The code waits for what will never come')
-    case 'syntax':
-      throw runtimeError('The code does not parse')
-  }
 }
 
 async function valueAnswer(ports: ReactorPorts, maker: Caller, value: Json, traceId: string): Promise<ApiAnswer> {
@@ -98,10 +79,3 @@ async function valueAnswer(ports: ReactorPorts, maker: Caller, value: Json, trac
   if (raw !== undefined) members.push(`"raw":${formatJson(raw)}`)
   return { status: 200, body: `{${members.join(',')}}` }
 }
-
-const PAYLOAD_BYTES = 1024 * 1024
-const OVERRUNS = {
-  memory: 'The code is over its memory limit',
-  output: 'A result or call of the code is too long',
-  calls: 'The code makes too many calls'
-} as const

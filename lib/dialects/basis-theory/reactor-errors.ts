@@ -2,23 +2,67 @@
 import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json, LosslessNumber } from '../../json.ts'
 import type { ApiAnswer } from '../../listen/api.ts'
+import { runtimeError, type Said } from './run-result.ts'
 import type { Scrubber } from './scrubber.ts'
 import { asObject } from './token-input.ts'
 
-/** An answer for an error that the code ended with. Throws ERR_CODE_RUNTIME for all that is no class of the vendor's. */
-export function errorAnswer(said: Readonly<Record<string, Json | undefined>>, scrubber: Scrubber): ApiAnswer {
-  if (said.kind === 'response') return responseAnswer(said, scrubber)
-  const errors = errorsOf(said.errors, scrubber)
-  const known = typeof said.name === 'string' && Object.hasOwn(CLASSES, said.name) ? CLASSES[said.name] : undefined
-  if (said.kind === 'no-function') throw runtimeError('The code must give module.exports a function')
-  if (known === undefined) throw new SluiceError('ERR_CODE_RUNTIME', 'Reactor Runtime Error', { fields: errors })
-  const [status, detail] = known
-  return { status, body: JSON.stringify({ errors, title: detail, status, detail }) }
+/** An answer that code makes up by itself. */
+export interface OwnAnswer {
+  /** 200 to 599. */
+  readonly status: number
+  /** Flat: name, value. Neither framing nor a header of Sluice's. */
+  readonly fields: readonly string[]
+  readonly body: Json | undefined
 }
 
-/** ERR_CODE_RUNTIME with one reason. */
-export function runtimeError(why: string): SluiceError {
-  return new SluiceError('ERR_CODE_RUNTIME', 'Reactor Runtime Error', { fields: { error: [why] } })
+/** ERR_CODE_ERROR: an error of one of the vendor's classes, with the status and the words of its class. */
+export class CodeError extends SluiceError {
+  readonly #status: number
+
+  constructor(status: number, detail: string, fields: Readonly<Record<string, readonly string[]>>) {
+    super('ERR_CODE_ERROR', detail, { fields })
+    this.#status = status
+  }
+
+  override get status(): number {
+    return this.#status
+  }
+}
+
+/**
+ * What code that did not return ended with: `CustomHttpResponseError` is an answer. Throws all that is none: ERR_CODE_ERROR,
+ * and ERR_CODE_RUNTIME for what is no class of the vendor's.
+ */
+export function endingOf(said: Said, scrubber: Scrubber): OwnAnswer {
+  if (said.kind === 'response') {
+    const { fields, ...answer } = ownAnswer(said.status, said.headers, said.body)
+    const { body } = answer
+    return {
+      ...answer,
+      fields: fields.map((text) => scrubber.scrub(text)),
+      body: body === undefined ? undefined : scrubber.scrubAll(body)
+    }
+  }
+  if (said.kind === 'no-function') throw runtimeError('The code must give module.exports a function')
+  const errors = errorsOf(said.errors, scrubber)
+  const known = typeof said.name === 'string' && Object.hasOwn(CLASSES, said.name) ? CLASSES[said.name] : undefined
+  if (known === undefined) throw new SluiceError('ERR_CODE_RUNTIME', 'Reactor Runtime Error', { fields: errors })
+  throw new CodeError(...known, errors)
+}
+
+/** The same as an answer of the API. Throws ERR_CODE_RUNTIME. */
+export function errorAnswer(said: Said, scrubber: Scrubber): ApiAnswer {
+  try {
+    const { status, fields, body } = endingOf(said, scrubber)
+    if (status === 204 || status === 304 || body === undefined || body === null) {
+      return { status, body: null, headers: fields }
+    }
+    return { status, body: typeof body === 'string' ? body : formatJson(body), headers: fields }
+  } catch (thrown) {
+    if (!(thrown instanceof CodeError)) throw thrown
+    const { status, fields, message } = thrown
+    return { status, body: JSON.stringify({ errors: fields, title: message, status, detail: message }) }
+  }
 }
 
 function errorsOf(value: Json | undefined, scrubber: Scrubber): Record<string, string[]> {
@@ -32,24 +76,33 @@ function errorsOf(value: Json | undefined, scrubber: Scrubber): Record<string, s
   return errors
 }
 
-/** `CustomHttpResponseError`: an answer of the code's own, without an envelope. */
-function responseAnswer(said: Readonly<Record<string, Json | undefined>>, scrubber: Scrubber): ApiAnswer {
-  const { status, headers, body } = said
-  if (typeof status !== 'number' || !Number.isInteger(status) || status < 200 || status > 599) {
-    throw runtimeError('The status of a custom response must be a whole number from 200 to 599')
-  }
+/** Throws ERR_CODE_RUNTIME. */
+export function ownAnswer(status: Json | undefined, headers: Json | undefined, body: Json | undefined): OwnAnswer {
+  return { status: readStatus(status), fields: readFields(headers, 'answer'), body }
+}
+
+/** Throws ERR_CODE_RUNTIME. */
+export function readStatus(status: Json | undefined): number {
+  if (typeof status === 'number' && Number.isInteger(status) && status >= 200 && status <= 599) return status
+  throw runtimeError('The status of a response must be a whole number from 200 to 599')
+}
+
+/**
+ * Headers that code gives: an object of texts and numbers, or of lists of them. What frames a message, belongs to the
+ * connection or is Sluice's to say is left out, and of an answer of the code's own also `Date` and `Cache-Control`.
+ * Throws ERR_CODE_RUNTIME.
+ */
+export function readFields(headers: Json | undefined, of: 'message' | 'answer'): string[] {
   const fields: string[] = []
-  for (const [name, value] of Object.entries(asObject(headers) ?? {})) {
-    const isText = typeof value === 'string' || typeof value === 'number' || value instanceof LosslessNumber
-    const text = isText ? scrubber.scrub(String(value)) : ''
-    if (!isText || !NAME.test(name) || !VALUE.test(text)) throw runtimeError('A header of the response is malformed')
-    if (!OURS.test(name)) fields.push(name, text)
+  for (const [name, given] of Object.entries(asObject(headers) ?? {})) {
+    for (const value of Array.isArray(given) ? given : [given]) {
+      const isText = typeof value === 'string' || typeof value === 'number' || value instanceof LosslessNumber
+      const text = isText ? String(value) : ''
+      if (!isText || !NAME.test(name) || !VALUE.test(text)) throw runtimeError('A header of the code is malformed')
+      if (!OURS.test(name) && (of === 'message' || !ANSWERS.test(name))) fields.push(name, text)
+    }
   }
-  if (status === 204 || status === 304 || body === undefined || body === null) {
-    return { status, body: null, headers: fields }
-  }
-  const text = typeof body === 'string' ? scrubber.scrub(body) : formatJson(scrubber.scrubAll(body))
-  return { status, body: text, headers: fields }
+  return fields
 }
 
 const CLASSES: Readonly<Record<string, readonly [status: number, detail: string]>> = {
@@ -65,7 +118,7 @@ const CLASSES: Readonly<Record<string, readonly [status: number, detail: string]
 const ERRORS_SHOWN = 100
 const ERROR_LENGTH = 2000
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/
-const VALUE = /^[\t\x20-\x7e]{0,8192}$/
-/** Framing, the connection and what Sluice itself says are no code's to set. */
+const VALUE = /^[\t\x20-\x7e\x80-\xff]{0,8192}$/
 const OURS =
-  /^(?:connection|content-length|content-encoding|transfer-encoding|keep-alive|trailer|upgrade|te|date|cache-control|(?:bt|sluice|proxy)-.*)$/i
+  /^(?:host|connection|content-length|content-encoding|transfer-encoding|keep-alive|trailer|upgrade|te|expect|via|(?:bt|sluice|proxy)-.*)$/i
+const ANSWERS = /^(?:date|cache-control)$/i

@@ -5,7 +5,6 @@
  */
 import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json, parseJson } from '../../json.ts'
-import type { ApiCall } from '../../listen/api.ts'
 import type { Caller } from '../../vault/access.ts'
 import type { DestinationName } from '../../vault/destinations.ts'
 import type { Purpose, RevealSubject } from '../../vault/reveal.ts'
@@ -15,34 +14,40 @@ import type { Scrubber } from './scrubber.ts'
 import { asObject, type JsonObject, readNewToken, readRevision } from './token-input.ts'
 import { tokenizeValue } from './tokenize.ts'
 
+/** For whom code runs, and what it has been shown. */
+export interface HostRun {
+  readonly caller: Caller
+  readonly traceId: string
+  /** Whom `req.bt` acts as. */
+  readonly attached: Caller | null
+  /** The tokens that the call has revealed. */
+  readonly subjects: readonly RevealSubject[]
+  readonly scrubber: Scrubber
+}
+
 export class ReactorHost {
   readonly #ports: Omit<ReactorPorts, 'run'>
-  readonly #call: ApiCall
-  readonly #attached: Caller | null
-  readonly #subjects: readonly RevealSubject[]
-  readonly #scrubber: Scrubber
+  readonly #run: HostRun
+  readonly #over = new AbortController()
   /** Tokens whose data the code was shown by the attached application. */
   readonly #shown: RevealSubject[] = []
 
-  constructor(
-    ports: Omit<ReactorPorts, 'run'>,
-    call: ApiCall,
-    attached: Caller | null,
-    subjects: readonly RevealSubject[],
-    scrubber: Scrubber
-  ) {
+  constructor(ports: Omit<ReactorPorts, 'run'>, run: HostRun) {
     this.#ports = ports
-    this.#call = call
-    this.#attached = attached
-    this.#subjects = subjects
-    this.#scrubber = scrubber
+    this.#run = run
   }
 
   /** The JSON of the reply to one call of the code. */
   async answer(name: string, text: string): Promise<string> {
     if (name === 'fetch') return this.#fetch(text)
-    if (name === 'bt' && this.#attached !== null) return this.#bt(this.#attached, parseJson(text))
+    const { attached } = this.#run
+    if (name === 'bt' && attached !== null) return this.#bt(attached, parseJson(text))
     throw new SluiceError('ERR_NOT_FOUND', 'There is no such call')
+  }
+
+  /** The run is over: what it has under way is cut, and nothing more is sent. */
+  end(): void {
+    this.#over.abort()
   }
 
   async #fetch(text: string): Promise<string> {
@@ -54,12 +59,13 @@ export class ReactorHost {
       purposes.push(purpose)
       await vault.reveal(caller, subjects, purpose, tokensPerRequest)
     }
-    await reveal(this.#call.caller, this.#subjects)
-    if (this.#attached !== null) await reveal(this.#attached, this.#shown)
+    const { caller, attached, subjects } = this.#run
+    await reveal(caller, subjects)
+    if (attached !== null) await reveal(attached, this.#shown)
     await vault.released()
     let outcome = 'failed'
     try {
-      const answer = await this.#ports.send(this.#call.caller.tenant, request)
+      const answer = await this.#ports.send(caller.tenant, request, this.#over.signal)
       outcome = 'forwarded'
       return JSON.stringify(answer)
     } finally {
@@ -69,7 +75,7 @@ export class ReactorHost {
 
   async #bt(attached: Caller, order: Json): Promise<string> {
     const { vault, tokensPerRequest } = this.#ports
-    const { traceId } = this.#call
+    const { traceId } = this.#run
     const [operation, first = null, second = null] = Array.isArray(order) ? order : []
     switch (operation) {
       case 'tokens.create': {
@@ -103,13 +109,13 @@ export class ReactorHost {
       await vault.released()
       vault.outcome(purpose.intent, 'shown')
       this.#shown.push({ text: view.id, form: 'data', candidates: [view.id] })
-      if (view.shown !== null) this.#scrubber.addSecret(view.shown)
+      if (view.shown !== null) this.#run.scrubber.addSecret(view.shown)
     }
     return spoken(view)
   }
 
   #purpose(destination: DestinationName | null): Purpose {
-    return { door: 'reactor', destination, traceId: this.#call.traceId, reason: null, intent: 0 }
+    return { door: 'reactor', destination, traceId: this.#run.traceId, reason: null, intent: 0 }
   }
 }
 

@@ -9,6 +9,9 @@ export interface ReactorPorts {
   run(job: Job): Promise<RunResult>
   /** What code asks for by `fetch`, read and checked; reveals and sends nothing. */
   readOutbound(text: string): Outbound
-  /** By our own egress, under its policy. */
-  send(tenant: string, request: Outbound): Promise<InboundAnswer>
+  /** By our own egress, under its policy; cut when `over` says so. */
+  send(tenant: string, request: Outbound, over: AbortSignal): Promise<InboundAnswer>
 }
+
+/** The most that code is given in one call: the arguments of a reactor, or the body of a message. */
+export const PAYLOAD_BYTES: number = 1024 * 1024

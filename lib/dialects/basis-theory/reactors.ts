@@ -1,6 +1,7 @@
 /** `/reactors` and `/reactor-formulas`: code that tenants keep here, and calls of it. */
 import { SluiceError } from '../../errors.ts'
 import type { ApiAnswer, ApiCall, ApiRoute } from '../../listen/api.ts'
+import { checkCode } from './check-code.ts'
 import { react } from './react.ts'
 import {
   checkConfiguration,
@@ -183,7 +184,7 @@ class ReactorApi {
       ...stamp(call, was)
     }
     faults.settle()
-    await this.#try(call, formula.code)
+    await checkCode(this.#ports, call.caller.tenant, formula.code, 'code')
     return formula
   }
 
@@ -206,7 +207,7 @@ class ReactorApi {
       ...stamp(call, was)
     }
     faults.settle()
-    if (code !== null) await this.#try(call, code)
+    if (code !== null) await checkCode(this.#ports, tenant, code, 'code')
     return reactor
   }
 
@@ -223,23 +224,4 @@ class ReactorApi {
     faults.add('formula.id', 'There is no such formula')
     return null
   }
-
-  /** Reads code in the sandbox, without a call of its function. Throws ERR_CODE with line and column. */
-  async #try(call: ApiCall, code: string): Promise<void> {
-    const host = async (): Promise<string> => {
-      throw new SluiceError('ERR_CODE', 'Code may call nothing while it is read')
-    }
-    const result = await this.#ports.run({ tenant: call.caller.tenant, code, input: 'null', host })
-    if (result.kind === 'syntax') {
-      throw badCode(`Line ${result.line}, column ${result.column}: ${result.why}`)
-    }
-    if (result.kind !== 'done') throw badCode('The code crosses a limit before its function is called')
-    const { kind, errors } = JSON.parse(result.text) as { kind?: unknown; errors?: { error?: unknown } }
-    if (kind === 'no-function') throw badCode('The code must give module.exports a function')
-    if (kind !== 'value') throw badCode(`The code throws before its function is called: ${String(errors?.error)}`)
-  }
-}
-
-function badCode(why: string): SluiceError {
-  return new SluiceError('ERR_CODE', why.slice(0, 1000), { fields: { code: [why.slice(0, 1000)] } })
 }
