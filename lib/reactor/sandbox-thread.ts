@@ -16,6 +16,8 @@ export class SandboxThread {
   tenant = ''
   /** It crossed a limit or ended: not to be used again. */
   isSpoiled = false
+  /** It has begun: what it is told from now on, it does at once. */
+  #isReady = false
   #hear: (report: Report) => void = () => {}
   #resting: NodeJS.Timeout | undefined
 
@@ -30,7 +32,10 @@ export class SandboxThread {
       stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 }
     })
-    this.#worker.on('message', (report: Report) => this.#hear(report))
+    this.#worker.on('message', (report: Report) => {
+      if (report.kind === 'ready') this.#isReady = true
+      this.#hear(report)
+    })
     this.#worker.on('error', () => this.#broken())
     this.#worker.on('exit', () => this.#broken())
     this.#worker.unref()
@@ -43,10 +48,11 @@ export class SandboxThread {
       const { promise, resolve: settle } = defer<RunResult>()
       const wall = setTimeout(() => this.#overTime(settle), limits.wallMs)
       // The interpreter looks at the clock between its steps; a single step that takes for ever is for us to end.
-      let guard = this.#guard(limits, settle)
+      let guard = this.#isReady ? this.#guard(limits, settle) : undefined
       this.#hear = (report) => {
         switch (report.kind) {
           case 'ready':
+            guard = this.#guard(limits, settle)
             return
           case 'waiting':
             clearTimeout(guard)
