@@ -18,12 +18,31 @@ export function readLiquidChain(text: string, variables = false): Call[] {
 /**
  * Reads a value of a template, `operand | filter | filter`.
  *
+ * @param keywords Names that may be followed by a colon and a name of their own, `config: key`: what the variable of that
+ *   name holds under it
  * @throws ERR_EXPR_SYNTAX, ERR_EXPR_ARGUMENT
  */
-export function readLiquidValue(text: string): { operand: Argument; calls: Call[] } {
+export function readLiquidValue(
+  text: string,
+  keywords: ReadonlySet<string> = NO_KEYWORDS
+): { operand: Argument; calls: Call[] } {
+  const keyword = keywords.size === 0 ? null : KEYWORD.exec(text)
+  if (keyword !== null && keywords.has(keyword[1] as string)) return keywordValue(keyword, text)
   const tokenizer = new Tokenizer(UNQUOTED_PATH.test(text) ? quotePaths(text) : text)
   const operand = readOperand(tokenizer)
   return { operand, calls: readCalls(tokenizer, true) }
+}
+
+/** The name may stand in quotes. */
+function keywordValue([intro, word]: RegExpExecArray, text: string): { operand: Argument; calls: Call[] } {
+  const rest = text.slice(intro.length)
+  const isQuoted = rest.startsWith("'") || rest.startsWith('"')
+  const pipe = rest.indexOf('|')
+  const bare = (pipe < 0 ? rest : rest.slice(0, pipe)).trim()
+  const tokenizer = new Tokenizer(isQuoted ? quotePaths(rest) : quotePaths(rest.slice(pipe < 0 ? rest.length : pipe)))
+  const name = isQuoted ? readOperand(tokenizer) : bare
+  if (typeof name !== 'string' || name === '') throw syntaxFault('a keyword names nothing')
+  return { operand: new Reference([word as string, name]), calls: readCalls(tokenizer, true) }
 }
 
 /** The operands and operators of a condition, in order. Throws ERR_EXPR_SYNTAX. */
@@ -246,6 +265,8 @@ const LITERALS: Readonly<Record<string, Argument>> = {
   empty: '',
   blank: ''
 }
+const NO_KEYWORDS: ReadonlySet<string> = new Set()
+const KEYWORD = /^\s*([a-z_]+)\s*:\s*/
 const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/
 const UNQUOTED_PATH = /json\s*:\s*[^\s'"]/
 const UNQUOTED_ARGUMENT = /^\s*json\s*:\s*(?=[^\s'"])/

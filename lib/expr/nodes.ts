@@ -1,8 +1,9 @@
 import type { Json } from '../json.ts'
-import { type Argument, type Chain, compileChain } from './chain.ts'
+import { type Argument, type Chain, compileChain, Reference } from './chain.ts'
 import { type Condition, compileCondition, liquidEqual, resolve } from './condition.ts'
 import { runChain } from './evaluate.ts'
 import { limitFault, syntaxFault, valueFault } from './faults.ts'
+import type { Keys } from './keys.ts'
 import { FILTERS } from './filters/basis-theory.ts'
 import { type LiquidLoop, readLiquidList, readLiquidLoop, readLiquidValue } from './liquid.ts'
 import type { Piece } from './pieces.ts'
@@ -19,16 +20,26 @@ export interface Node {
   readonly value?: (scope: Scope, work: Work) => Json
 }
 
+/** A compiled template, and what it draws upon. */
+export interface Parsed {
+  readonly nodes: readonly Node[]
+  /** Some filter takes a key. */
+  readonly keyed: boolean
+  /** Paths of the variables in its expressions, each beginning with the variable's name. */
+  readonly references: readonly Keys[]
+}
+
 /**
- * Compiles the pieces of a template. `keyed`: some filter takes a key.
+ * Compiles the pieces of a template.
  *
+ * @param keywords as of `readLiquidValue`
  * @throws ERR_EXPR_SYNTAX, ERR_EXPR_FILTER, ERR_EXPR_ARGUMENT, ERR_EXPR_PATH, ERR_EXPR_LIMIT
  */
-export function parseNodes(pieces: readonly Piece[]): { nodes: Node[]; keyed: boolean } {
-  const reader: Reader = { pieces, at: 0, depth: 0, keyed: false }
+export function parseNodes(pieces: readonly Piece[], keywords?: ReadonlySet<string>): Parsed {
+  const reader: Reader = { pieces, keywords, at: 0, depth: 0, keyed: false, references: [] }
   const { nodes, stop } = block(reader, [])
   if (stop !== null) throw syntaxFault(`there is nothing that ${stop.name} ends`)
-  return { nodes, keyed: reader.keyed }
+  return { nodes, keyed: reader.keyed, references: reader.references }
 }
 
 /** Runs nodes in order. */
@@ -41,9 +52,11 @@ export function runNodes(nodes: readonly Node[], scope: Scope, work: Work, emit:
 
 interface Reader {
   readonly pieces: readonly Piece[]
+  readonly keywords: ReadonlySet<string> | undefined
   at: number
   depth: number
   keyed: boolean
+  readonly references: Keys[]
 }
 
 interface Tag {
@@ -88,9 +101,12 @@ function output(reader: Reader, text: string): Node {
 }
 
 function compileValue(reader: Reader, text: string): (scope: Scope, work: Work) => Json {
-  const { operand, calls } = readLiquidValue(text)
+  const { operand, calls } = readLiquidValue(text, reader.keywords)
   const chain: Chain = compileChain(calls, FILTERS)
   reader.keyed ||= chain.keyed
+  for (const argument of [operand, ...calls.flatMap(({ args, named }) => [...args, ...named.values()])]) {
+    if (argument instanceof Reference) reader.references.push(argument.keys)
+  }
   return (scope, work) => runChain(chain, resolve(operand, scope), work, scope)
 }
 

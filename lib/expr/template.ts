@@ -35,7 +35,7 @@ export function compileTemplate(source: string): Template {
   if (kept !== undefined) return kept
   const pieces = cut(source, true)
   const { nodes, keyed } = parseNodes(pieces)
-  const template = bind(nodes, pieces.filter((piece) => piece.kind !== 'text').length)
+  const template = bindTemplate(nodes, pieces.filter((piece) => piece.kind !== 'text').length)
   if (source.length <= KEPT_CHARACTERS && !keyed) templates.set(Buffer.from(source).toString(), template)
   return template
 }
@@ -58,7 +58,8 @@ export function checkStructure(structure: Json): void {
   visit(structure, 0)
 }
 
-function bind(nodes: readonly Node[], expressions: number): Template {
+/** The nodes of a template as one; `expressions`: how many of its pieces are no text. */
+export function bindTemplate(nodes: readonly Node[], expressions: number): Template {
   const only = nodes.length === 1 ? nodes[0] : undefined
   return {
     expressions,

@@ -16,6 +16,8 @@ export interface BodyFacts {
   readonly wish: 'auto' | 'whole' | 'stream'
   readonly wholeBodyBytes: number
   readonly encoded: boolean
+  /** A transform wants all of it at once, whatever there is to look for. */
+  readonly needsWhole: boolean
 }
 
 export interface BodyDecision {
@@ -27,9 +29,11 @@ export interface BodyDecision {
  * Chooses how a body travels. An unknown length begins as `whole` and becomes `stream` when it passes the limit: that
  * is decided before the first byte leaves, since nothing leaves until then.
  *
- * @throws ERR_BODY_SIZE when the caller insists on `whole` for a body that is known to be larger
+ * @throws ERR_BODY_SIZE when the caller insists on `whole` for a body that is known to be larger, or a transform does;
+ *   ERR_HTTP_SYNTAX when the caller insists on `stream` in spite of a transform
  */
 export function chooseBodyMode(facts: BodyFacts): BodyDecision {
+  if (facts.needsWhole) return transformed(facts)
   if (facts.bodyBytes === 0) return NO_BODY
   if (facts.delimiters === 0) return SWITCHED_OFF
   if (!facts.delimitersNamed && isBinary(facts.contentType)) return BINARY
@@ -44,7 +48,18 @@ export function chooseBodyMode(facts: BodyFacts): BodyDecision {
 }
 
 export function bodyTooLarge(limit: number): SluiceError {
-  return new SluiceError('ERR_BODY_SIZE', `The body is over ${limit} bytes and Sluice-Body-Mode asks for whole`)
+  return new SluiceError(
+    'ERR_BODY_SIZE',
+    `The body is over ${limit} bytes, and Sluice-Body-Mode or a transform of the proxy asks for all of it at once`
+  )
+}
+
+function transformed({ wish, bodyBytes, encoded, wholeBodyBytes }: BodyFacts): BodyDecision {
+  if (wish === 'stream') {
+    throw new SluiceError('ERR_HTTP_SYNTAX', 'This proxy transforms whole requests: Sluice-Body-Mode cannot be stream')
+  }
+  if (!encoded && bodyBytes > wholeBodyBytes) throw bodyTooLarge(wholeBodyBytes)
+  return TRANSFORMED
 }
 
 /**
@@ -86,6 +101,7 @@ const NO_CODINGS: readonly ContentCoding[] = []
 const NO_BODY: BodyDecision = { mode: 'pass', because: 'there is no body' }
 const SWITCHED_OFF: BodyDecision = { mode: 'pass', because: 'Sluice-Delimiters is none' }
 const BINARY: BodyDecision = { mode: 'pass', because: 'the content type is binary' }
+const TRANSFORMED: BodyDecision = { mode: 'whole', because: 'the proxy transforms its requests' }
 const ASKED_WHOLE: BodyDecision = { mode: 'whole', because: 'Sluice-Body-Mode asks for it' }
 const ASKED_STREAM: BodyDecision = { mode: 'stream', because: 'Sluice-Body-Mode asks for it' }
 const SMALL: BodyDecision = { mode: 'whole', because: 'the body is within limits.wholeBodyBytes' }

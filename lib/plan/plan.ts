@@ -1,6 +1,7 @@
 import { type BodyMode, type ContentCoding, chooseBodyMode, codingsOf } from './body-mode.ts'
 import type { HeadTemplate } from './head-template.ts'
 import { isReplayable } from './retry.ts'
+import type { Transforms } from './transforms.ts'
 
 /*
  * What is decided about a request before one byte of its body is read. A plan is frozen: whoever wants to know where
@@ -78,6 +79,8 @@ export interface Intent<Peer = unknown, Rules = unknown> {
   readonly reason: string | null
   /** What of the response is vaulted: `proxy/held-response.ts`; null = it passes as it is. */
   readonly responseRules: Rules | null
+  /** What is made of the whole request and the whole response on their way; null = nothing. Not beside `responseRules`. */
+  readonly transforms: Transforms | null
 }
 
 export interface Plan<Peer = unknown, Rules = unknown> extends Intent<Peer, Rules> {
@@ -100,6 +103,7 @@ export function planRequest<Peer, Rules>(
   limits: Limits,
   deadlines: Deadlines
 ): Plan<Peer, Rules> {
+  const needsWhole = intent.transforms !== null && intent.transforms.request !== null
   const decision = chooseBodyMode({
     bodyBytes: intent.bodyBytes,
     delimiters: intent.delimiters,
@@ -107,7 +111,8 @@ export function planRequest<Peer, Rules>(
     contentType: intent.contentTypes[0],
     wish: intent.bodyMode,
     wholeBodyBytes: limits.wholeBodyBytes,
-    encoded: intent.contentEncoding !== undefined
+    encoded: intent.contentEncoding !== undefined,
+    needsWhole
   })
   // NOTE: field by field. A spread of so many makes a dictionary, which costs some µs here and at every later read.
   return {
@@ -133,6 +138,7 @@ export function planRequest<Peer, Rules>(
     traceId: intent.traceId,
     reason: intent.reason,
     responseRules: intent.responseRules,
+    transforms: intent.transforms,
     head: outgoingHead(intent, intent.target, intent.fieldLines),
     mode: decision.mode,
     modeBecause: decision.because,

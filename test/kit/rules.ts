@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
   'dialects/basis-theory': [
     'plan',
     'scan: types',
-    'expr: types',
+    'expr',
     'vault: types',
     'proxy: types',
     'reactor: types',
@@ -57,7 +57,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   pg: ['lib/vault/stores/postgres-link.ts'],
   pino: ['lib/observe/log.ts'],
   'prom-client': ['lib/observe/metrics.ts'],
-  re2js: ['lib/proxy/'],
+  re2js: ['lib/proxy/', 'lib/dialects/basis-theory/transforms/'],
   selfsigned: ['lib/cli/', 'test/', 'bench/'],
   'quickjs-emscripten': ['lib/reactor/thread.ts'],
   'sodium-native': ['lib/vault/'],

@@ -28,7 +28,8 @@ const FACTS = {
   contentType: 'application/json',
   wish: 'auto' as const,
   wholeBodyBytes: 1000,
-  encoded: false
+  encoded: false,
+  needsWhole: false
 }
 
 t.test('the body mode is decided from the head alone', async (t) => {

@@ -245,7 +245,8 @@ function intentOf(
     close,
     traceId,
     reason: null,
-    responseRules: null
+    responseRules: null,
+    transforms: null
   }
 }
 

@@ -162,7 +162,8 @@ class Call<Identity> {
       fieldLines: '',
       headTemplate: null,
       contentTypes: contentTypesOf(this.#controls.forwarded),
-      responseRules: null
+      responseRules: null,
+      transforms: null
     }
     const tokensPerRequest = Math.max(limits.tokensPerRequest, REFLECTED_TOKENS)
     return planRequest(intent, { ...limits, tokensPerRequest }, deadlines)
@@ -209,7 +210,8 @@ class Call<Identity> {
       fieldLines: lines + fixedLines,
       headTemplate: headTemplate === null ? null : { ...headTemplate, lines: [...headTemplate.lines, fixedLines] },
       contentTypes: contentTypesOf([...forwarded, ...stored.fields]),
-      responseRules: rules?.response ?? null
+      responseRules: rules?.response ?? null,
+      transforms: null
     }
     const plan = planRequest(intent, limits, deadlines)
     const owners = new Set(rules?.response.users ?? [])
