@@ -5,9 +5,12 @@ import type { AddressInfo } from 'node:net'
 import type { Config } from './config/schema.ts'
 import { applicationRoutes } from './dialects/basis-theory/applications.ts'
 import { tenantRoutes } from './dialects/basis-theory/tenants.ts'
+import { proxyRoutes } from './dialects/basis-theory/proxies.ts'
 import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
+import type { ProxyChecks } from './dialects/basis-theory/proxy-documents.ts'
 import type { ReactorPorts } from './dialects/basis-theory/reactor-ports.ts'
 import { reactorRoutes } from './dialects/basis-theory/reactors.ts'
+import { StoredProxies } from './dialects/basis-theory/stored-proxies.ts'
 import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
@@ -101,7 +104,7 @@ class RunningApp implements App, EngineHandler {
   #config: Config
   #egress: Egress
   #buffers: BufferBudget
-  #proxy: ProxyPorts
+  #proxy: ProxyPorts<TlsIdentity>
   #vaultProxy: VaultProxyPorts<TlsIdentity>
   #api: ApiPorts
   #footprintApi: ApiPorts
@@ -122,6 +125,7 @@ class RunningApp implements App, EngineHandler {
       ...applicationRoutes(vault),
       ...tenantRoutes(vault),
       ...reactors,
+      ...proxyRoutes(vault, () => this.#proxyChecks()),
       ...userRoutes(vault),
       ...configRoutes(vault, () => this.#configPorts())
     ])
@@ -255,7 +259,7 @@ class RunningApp implements App, EngineHandler {
     })
   }
 
-  #newProxyPorts(config: Config): ProxyPorts {
+  #newProxyPorts(config: Config): ProxyPorts<TlsIdentity> {
     const { egress, limits, template } = config
     const parts = this.#newParts(basisTheoryVoice)
     return {
@@ -268,10 +272,11 @@ class RunningApp implements App, EngineHandler {
       },
       limits,
       deadlines: egress,
+      stored: new StoredProxies({ ...this.#proxyChecks(), vault: this.#vault, deadlines: egress }),
       looksLikeOurs: (key) => this.#vault.looksLikeOurs(key),
       authenticate: (key, memo) => this.#vault.authenticate(key, memo),
       newTraceId: randomUUID,
-      refuse: (client, error, traceId, caller) => this.#refuse(client, error, traceId, caller),
+      refuse: (client, error, traceId, route, caller) => this.#refuse(client, error, traceId, caller, route),
       execute: (client, plan, caller) => new Execution(client, plan, caller, parts).start()
     }
   }
@@ -300,6 +305,14 @@ class RunningApp implements App, EngineHandler {
         const chosen = isReflected ? { ...reflecting, egress: new Reflection(plan.contentTypes[0]) } : parts
         new Execution(client, plan, caller, chosen).start()
       }
+    }
+  }
+
+  #proxyChecks(): ProxyChecks<TlsIdentity> {
+    return {
+      ports: this.#config.egress.ports,
+      exemptOrigins: this.#options.relaxed ?? [],
+      identity: (material) => this.#egress.identity(material)
     }
   }
 
@@ -477,6 +490,7 @@ function blank(client: Client, traceId: string): RequestRecord {
   return {
     dialect: 'basis_theory',
     route: 'none',
+    proxy: null,
     method: client.head.method,
     status: 0,
     outcome: 'client_error',

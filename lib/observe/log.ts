@@ -5,6 +5,8 @@ export interface RequestLine {
   readonly dialect: string
   /** The router's template, not the path. */
   readonly route: string
+  /** Id of the stored proxy that was called. */
+  readonly proxy: string | null
   readonly method: string
   readonly status: number
   readonly outcome: string
@@ -78,11 +80,12 @@ export class Log {
   request(line: RequestLine): void {
     if (!this.#pino.isLevelEnabled('info')) return
     // NOTE: written out as pino would write it. Its walk over the fields costs three times this.
-    const { code, tenant, application, destination, mode, destinationStatus } = line
+    const { code, proxy, tenant, application, destination, mode, destinationStatus } = line
     let text = `{"level":30${isoTime()},"pid":${process.pid},"dialect":"${line.dialect}","route":${JSON.stringify(line.route)}`
     text += `,"method":${JSON.stringify(line.method)},"status":${line.status},"outcome":"${line.outcome}"`
     if (code !== null) text += `,"code":"${code}"`
     text += `,"traceId":${JSON.stringify(line.traceId)}`
+    if (proxy !== null) text += `,"proxy":${JSON.stringify(proxy)}`
     if (tenant !== null) text += `,"tenant":${JSON.stringify(tenant)}`
     if (application !== null) text += `,"application":${JSON.stringify(application)}`
     if (destination !== null) text += `,"destination":${JSON.stringify(destination)}`

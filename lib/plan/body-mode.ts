@@ -99,7 +99,7 @@ export function isBinary(contentType: string | undefined): boolean {
 
 const NO_CODINGS: readonly ContentCoding[] = []
 const NO_BODY: BodyDecision = { mode: 'pass', because: 'there is no body' }
-const SWITCHED_OFF: BodyDecision = { mode: 'pass', because: 'Sluice-Delimiters is none' }
+const SWITCHED_OFF: BodyDecision = { mode: 'pass', because: 'nothing is looked for' }
 const BINARY: BodyDecision = { mode: 'pass', because: 'the content type is binary' }
 const TRANSFORMED: BodyDecision = { mode: 'whole', because: 'the proxy transforms its requests' }
 const ASKED_WHOLE: BodyDecision = { mode: 'whole', because: 'Sluice-Body-Mode asks for it' }

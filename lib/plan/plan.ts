@@ -45,6 +45,8 @@ export interface Intent<Peer = unknown, Rules = unknown> {
   readonly dialect: 'basis_theory' | 'footprint'
   /** The router's template, for metrics. */
   readonly route: string
+  /** Id of the stored proxy that was called; null = none. */
+  readonly proxy: string | null
   readonly grammar: Grammar
   /** Whose fields references without a user mean; null = nobody's. */
   readonly user: string | null
@@ -74,6 +76,8 @@ export interface Intent<Peer = unknown, Rules = unknown> {
   readonly bodyBytes: number
   /** The caller asked that the connection to the destination be closed after this exchange. */
   readonly close: boolean
+  /** The request has a key by which the destination knows a repetition of it, whatever the method. */
+  readonly isIdempotent: boolean
   readonly traceId: string
   /** Why, in the caller's words, for the audit; null = none given. */
   readonly reason: string | null
@@ -119,6 +123,7 @@ export function planRequest<Peer, Rules>(
     door: intent.door,
     dialect: intent.dialect,
     route: intent.route,
+    proxy: intent.proxy,
     grammar: intent.grammar,
     user: intent.user,
     delimiters: intent.delimiters,
@@ -135,6 +140,7 @@ export function planRequest<Peer, Rules>(
     contentEncoding: intent.contentEncoding,
     bodyBytes: intent.bodyBytes,
     close: intent.close,
+    isIdempotent: intent.isIdempotent,
     traceId: intent.traceId,
     reason: intent.reason,
     responseRules: intent.responseRules,
@@ -143,7 +149,7 @@ export function planRequest<Peer, Rules>(
     mode: decision.mode,
     modeBecause: decision.because,
     decode: decision.mode === 'pass' ? NO_CODINGS : codingsOf(intent.contentEncoding),
-    replayable: isReplayable(intent.method),
+    replayable: intent.isIdempotent || isReplayable(intent.method),
     limits,
     deadlines
   }

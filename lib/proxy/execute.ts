@@ -36,7 +36,7 @@ export interface ExecutionParts {
  * handler — so that a request costs no closure. Hot: per request and chunk.
  *
  * The invariants, each kept in one method:
- * - nothing leaves before the vault has released it (`released`);
+ * - nothing leaves before the vault has released it (`released`): what was revealed, and any call of a stored proxy;
  * - in `whole` mode the exchange begins when every value is there (`#sendWhole`);
  * - after byte one has left, a failure cuts the destination's message and answers 502, or cuts the client (`#fail`).
  */
@@ -60,6 +60,8 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   #exchange: ProxyExchange | null = null
   #requestSent = false
   #outgoing: Buffer | null = null
+  /** A record of this request is not yet with the kernel, and it has nothing to reveal that would wait for that. */
+  #isUnreleased = false
   /** The head with its values, when it is a template. */
   #head: string | null = null
 
@@ -96,13 +98,29 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
       const reached = this.#parts.egress.reach(this.#plan.peer)
       if (reached instanceof Promise) {
         reached.then(
-          () => this.#receive(),
+          () => this.#admit(),
           (error: unknown) => this.#fail(error)
         )
-      } else this.#receive()
+      } else this.#admit()
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** The call of a stored proxy is written down first. In `whole` mode the body may come meanwhile. */
+  #admit(): void {
+    if (this.#state === DONE) return
+    const { proxy, bodyBytes, decode } = this.#plan
+    if (proxy !== null) {
+      this.#substitution.invoke(proxy)
+      if (this.#mode !== WHOLE || bodyBytes < 0 || decode.length > 0) {
+        this.#state = RELEASING
+        this.#parts.vault.release(this)
+        return
+      }
+      this.#isUnreleased = true
+    }
+    this.#receive()
   }
 
   // The client's side.
@@ -200,6 +218,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
       }
       const outgoing = this.#outgoing
       this.#outgoing = null
+      this.#isUnreleased = false
       if (this.#mode === WHOLE) {
         this.#sendWhole(outgoing)
         return
@@ -369,11 +388,11 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   #complete(): void {
     const body = this.#held.whole()
     if (!this.#openScanner(body)) {
-      this.#sendWhole(body)
+      this.#sendReleased(body)
       return
     }
     ;(this.#scanner as Scanner).end(body)
-    if (this.#pieces.spots.length === 0) this.#sendWhole(body)
+    if (this.#pieces.spots.length === 0) this.#sendReleased(body)
     else this.#reveal()
   }
 
@@ -456,6 +475,16 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   }
 
   // The exchange.
+
+  #sendReleased(body: Buffer): void {
+    if (!this.#isUnreleased) {
+      this.#sendWhole(body)
+      return
+    }
+    this.#state = RELEASING
+    this.#outgoing = body
+    this.#parts.vault.release(this)
+  }
 
   #sendWhole(body: Buffer): void {
     this.#begin(this.#outgoingHead(), body, 'none')
@@ -561,6 +590,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     this.#parts.done({
       dialect: plan.dialect,
       route: plan.route,
+      proxy: plan.proxy,
       method: plan.method,
       status: this.#status,
       outcome: this.#code === null && this.#status >= 400 ? 'destination_error' : this.#outcome,

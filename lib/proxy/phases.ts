@@ -12,6 +12,8 @@ export interface RequestRecord {
   readonly dialect: 'basis_theory' | 'footprint' | 'admin'
   /** The router's template. */
   readonly route: string
+  /** Id of the stored proxy that was called. */
+  readonly proxy: string | null
   readonly method: string
   /** The status that the client got; 0 when it got none. */
   readonly status: number

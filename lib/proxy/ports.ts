@@ -18,6 +18,8 @@ export type MaybePromise<T> = T | Promise<T>
 /** `vault/vault.ts`. */
 export interface ProxyVault {
   reveal(caller: Caller, subjects: readonly Subject[], purpose: Purpose, limit: number): MaybePromise<readonly Found[]>
+  /** Appends the audit intent of a call of a stored proxy. */
+  invoke(caller: Caller, purpose: Purpose, proxy: string): void
   release(release: Release): void
   outcome(intent: number, outcome: string): void
   /** Stores fields of users in one write, all or none. */

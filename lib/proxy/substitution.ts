@@ -84,6 +84,11 @@ export class Substitution {
     } else this.#revealed(spots, expressions, found, located)
   }
 
+  /** Appends the audit intent of the call of a stored proxy; the batches to come are linked to it. */
+  invoke(proxy: string): void {
+    this.#vault.invoke(this.#caller, this.#purpose(), proxy)
+  }
+
   /** Writes the second audit record of every batch, and forgets what was revealed. */
   end(outcome: string): void {
     for (const { intent } of this.#purposes) if (intent !== 0) this.#vault.outcome(intent, outcome)
@@ -106,7 +111,9 @@ export class Substitution {
   }
 
   #purpose(): Purpose {
-    const { door, destination, traceId, reason } = this.#plan
+    const { door, destination, traceId, reason, proxy } = this.#plan
+    const known = this.#purposes[0]
+    if (proxy !== null && known !== undefined) return known
     const purpose: Purpose = { door, destination: door === 'proxy' ? destination : null, traceId, reason, intent: 0 }
     this.#purposes.push(purpose)
     return purpose

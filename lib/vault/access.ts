@@ -67,6 +67,11 @@ export class Caller implements Identity {
     return this.#rules.get(permission)?.some((rule) => rule.transform === 'reveal') ?? false
   }
 
+  /** True when the application names the only destinations that it may reach. */
+  get isBound(): boolean {
+    return this.#destinations !== null
+  }
+
   /** True when the application is not bound to destinations, or one of its bindings admits this one. */
   mayReach(destination: DestinationName): boolean {
     return this.#destinations === null || this.#destinations.admits(destination)

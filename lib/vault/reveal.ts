@@ -112,6 +112,11 @@ export class Revealer {
     return this.#settle(caller, subjects, purpose, limit, ids, rows)
   }
 
+  /** As `Vault.invoke`. */
+  invoke(caller: Caller, purpose: Purpose, proxy: string): void {
+    purpose.intent = this.#parts.audit.intent(`"proxy":${quote(proxy)},${describe(caller, purpose, NONE)}`)
+  }
+
   /** Every distinct id to look for. The tokens that subjects with different beginnings name are different. */
   #candidates(subjects: readonly RevealSubject[], limit: number): string[] {
     if (subjects.length <= limit && subjects.length <= FEW) return fewCandidates(subjects)
@@ -337,6 +342,7 @@ const unknownTokens = (names: string[]) => {
   return new SluiceError('ERR_TOKEN_UNKNOWN', message, { names })
 }
 
+const NONE: readonly Entry[] = []
 /** Bounds the work of subjects with many dots. */
 const LOOKUPS_PER_TOKEN = 64
 const FEW = 8

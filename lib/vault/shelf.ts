@@ -3,10 +3,10 @@
  * seal over its JSON, bound to table, tenant and id.
  */
 import { SluiceError } from '../errors.ts'
-import type { Keyring } from './keyring.ts'
+import { digestOf, type Keyring } from './keyring.ts'
 import type { Actor, Records } from './records.ts'
 import { type DataKey, open, PURPOSE_ROW, type SealPlace, seal } from './seal.ts'
-import type { MaybePromise, Store } from './store.ts'
+import type { Change, MaybePromise, Store } from './store.ts'
 
 export type ShelfTable = 'proxies' | 'reactors' | 'configs'
 
@@ -25,16 +25,44 @@ export interface ShelfParts {
   readonly now: () => number
 }
 
+/** A row of the table `keys`, by the SHA-256 of a key that is in a document. */
+interface KeyRow {
+  readonly shelf: ShelfTable
+  readonly tenant: string
+  readonly id: string
+}
+
+/** A document that was found by its key. */
+export interface FoundVolume {
+  readonly tenant: string
+  readonly volume: Volume
+}
+
 export class Shelf {
   readonly #table: ShelfTable
   /** What it is called in `/logs`. */
   readonly #entity: string
   readonly #parts: ShelfParts
+  readonly #keyIn: (text: string) => string | null
 
-  constructor(table: ShelfTable, entity: string, parts: ShelfParts) {
+  /** @param keyIn The key in a document that `find` finds it by. The store holds its SHA-256 alone. */
+  constructor(table: ShelfTable, entity: string, parts: ShelfParts, keyIn: (text: string) => string | null = noKey) {
     this.#table = table
     this.#entity = entity
     this.#parts = parts
+    this.#keyIn = keyIn
+  }
+
+  /** The document with this key in it, of whatever tenant; null when there is none. */
+  async find(key: string): Promise<FoundVolume | null> {
+    const digest = digestOf(key)
+    const [row] = await this.#parts.store.load('keys', [digest])
+    if (row === undefined) return null
+    const { shelf, tenant, id } = this.#parts.records.decode<KeyRow>('keys', digest, row)
+    if (shelf !== this.#table) return null
+    const volume = await this.read(tenant, id)
+    // A row that was put back after the document had gone, or got another key, finds nothing.
+    return volume === null || this.#keyIn(volume.text) !== key ? null : { tenant, volume }
   }
 
   /** null when there is none. Synchronous over a synchronous store. */
@@ -73,7 +101,8 @@ export class Shelf {
     const value = seal(await keyring.current(), text, this.#place(by.tenant, id))
     const change = { table: this.#table, key: `${by.tenant}:${id}`, value, expect: was?.bytes ?? null }
     const log = records.log(by, this.#entity, id, was === null ? 'create' : 'update', traceId, now())
-    if ((await store.write({ changes: [change, log], raise: true })) !== null) throw changed()
+    const changes = [change, log, ...this.#keyChanges(by.tenant, id, was?.text ?? null, text)]
+    if ((await store.write({ changes, raise: true })) !== null) throw changed()
   }
 
   /** Throws ERR_CONFLICT when something else is there. */
@@ -81,7 +110,19 @@ export class Shelf {
     const { store, records, now } = this.#parts
     const change = { table: this.#table, key: `${by.tenant}:${was.id}`, value: null, expect: was.bytes }
     const log = records.log(by, this.#entity, was.id, 'delete', traceId, now())
-    if ((await store.write({ changes: [change, log], raise: true })) !== null) throw changed()
+    const changes = [change, log, ...this.#keyChanges(by.tenant, was.id, was.text, null)]
+    if ((await store.write({ changes, raise: true })) !== null) throw changed()
+  }
+
+  #keyChanges(tenant: string, id: string, was: string | null, is: string | null): Change[] {
+    const before = was === null ? null : this.#keyIn(was)
+    const after = is === null ? null : this.#keyIn(is)
+    if (before === after) return []
+    const changes: Change[] = []
+    if (before !== null) changes.push({ table: 'keys', key: digestOf(before), value: null })
+    const row: KeyRow = { shelf: this.#table, tenant, id }
+    if (after !== null) changes.push(this.#parts.records.put('keys', digestOf(after), row, null))
+    return changes
   }
 
   #place(tenant: string, id: string): SealPlace {
@@ -95,4 +136,5 @@ export function shelfPlace(table: ShelfTable, tenant: string, id: string): SealP
 }
 
 const changed = () => new SluiceError('ERR_CONFLICT', 'Somebody else changed it meanwhile')
+const noKey = () => null
 const NOTHING = Buffer.alloc(0)

@@ -11,7 +11,7 @@ export type MaybePromise<T> = T | Promise<T>
 /**
  * - `tokens`: `tenant:id` → sealed token record (token.ts)
  * - `index`: `tenant:term:…` → nothing; one row for each term that finds a token (search.ts)
- * - `applications`, `keys`, `settings`, `bindings`: MACed JSON (records.ts)
+ * - `applications`, `keys` (also those of stored proxies), `settings`, `bindings`: MACed JSON (records.ts)
  * - `keyring`: wrapped keys (keyring.ts)
  * - `changes`: `tenant:time:…` → a change, as `/logs` shows it
  * - `anchors`: heads of the audit chains (audit.ts)

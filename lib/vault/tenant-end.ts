@@ -1,12 +1,15 @@
 /** The end of a tenant: its tokens, keys and all else that is its own. What it did stays in `/logs`. */
 import type { Applications } from './applications.ts'
 import type { Actor, Records } from './records.ts'
+import type { Shelf } from './shelf.ts'
 import { type Store, TABLES } from './store.ts'
 
 export interface TenantEndParts {
   readonly store: Store
   readonly records: Records
   readonly applications: Applications
+  /** Their keys are found by no tenant's name. */
+  readonly proxies: Shelf
   readonly now: () => number
 }
 
@@ -15,10 +18,11 @@ export interface TenantEndParts {
  * what came meanwhile, so that a call that failed in between can be made again.
  */
 export async function endTenant(parts: TenantEndParts, by: Actor, traceId: string): Promise<void> {
-  const { store, records, applications, now } = parts
+  const { store, records, applications, proxies, now } = parts
   for (const { id } of await applications.list(by.tenant, 0, MOST, () => {})) {
     if (id !== by.application) await applications.change(id, by, 'delete', traceId, () => null)
   }
+  for (const volume of (await proxies.list(by.tenant, 0, MOST)).volumes) await proxies.remove(by, volume, traceId)
   await empty(store, by)
   const gone = records.log(by, 'tenant', by.tenant, 'delete', traceId, now())
   await store.write({ changes: [gone, { table: 'settings', key: by.tenant, value: null }] })

@@ -100,7 +100,7 @@ export class Vault {
     this.#auditDirectory = options.auditDirectory
     const parts = { store, keyring, records, now }
     this.shelves = {
-      proxies: new Shelf('proxies', 'proxy', parts),
+      proxies: new Shelf('proxies', 'proxy', parts, keyInDocument),
       reactors: new Shelf('reactors', 'reactor', parts),
       configs: new Shelf('configs', 'config', parts)
     }
@@ -195,6 +195,11 @@ export class Vault {
     this.#generationIsFresh = false
   }
 
+  /** What is made of the vault's records holds while this number stays: every change of a key, rule or document raises it. */
+  generation(): MaybePromise<number> {
+    return this.#currentGeneration()
+  }
+
   /** True when the text has the form and checksum of our keys; says nothing about whether there is such a key. */
   looksLikeOurs(key: string): boolean {
     return looksLikeApiKey(key)
@@ -215,6 +220,11 @@ export class Vault {
     const bound = purpose.destination === null ? undefined : this.#refreshBindings(caller.tenant)
     if (bound instanceof Promise) return bound.then(() => this.#revealer.reveal(caller, subjects, purpose, limit))
     return this.#revealer.reveal(caller, subjects, purpose, limit)
+  }
+
+  /** Appends the audit intent of a call of a stored proxy: nothing of it may leave before `release` calls back. */
+  invoke(caller: Caller, purpose: Purpose, proxy: string): void {
+    this.#revealer.invoke(caller, purpose, proxy)
   }
 
   #refreshBindings(tenant: string): void | Promise<void> {
@@ -301,7 +311,14 @@ export class Vault {
   async endTenant(caller: Caller, traceId: string): Promise<void> {
     const intent = this.#audit.intent(`"door":"end tenant",${caller.auditText}"trace":${JSON.stringify(traceId)},`)
     await this.released()
-    const parts = { store: this.#store, records: this.#records, applications: this.applications, now: this.#now }
+    const { applications, shelves } = this
+    const parts = {
+      store: this.#store,
+      records: this.#records,
+      applications,
+      proxies: shelves.proxies,
+      now: this.#now
+    }
     await endTenant(parts, caller, traceId)
     this.#audit.outcome(intent, 'deleted')
   }
@@ -420,6 +437,12 @@ function remember(memo: KeyMemo, presented: string, caller: Caller, generation: 
   memo.caller = caller
   memo.generation = generation
   return caller
+}
+
+/** The member `key` of a JSON object. */
+function keyInDocument(text: string): string | null {
+  const { key } = JSON.parse(text) as { key?: unknown }
+  return typeof key === 'string' ? key : null
 }
 
 const invalidKey = () => new SluiceError('ERR_AUTH_INVALID', 'The API key is not valid')

@@ -17,6 +17,7 @@ const READINGS: Readings = {
 const REQUEST: FinishedRequest & RequestLine = {
   dialect: 'basis_theory',
   route: '/proxy/**',
+  proxy: null,
   method: 'POST',
   status: 200,
   outcome: 'ok',

@@ -1,92 +1,137 @@
 import { asSluiceError, SluiceError } from '../../errors.ts'
 import type { Client, ClientSink } from '../../listen/client.ts'
-import type { RequestHead } from '../../listen/head.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
 import { type Destination, joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
-import {
-  checkFieldValue,
-  FIELD_ACCEPT_ENCODING,
-  FIELD_CONTENT_ENCODING,
-  FIELD_CONTENT_TYPE,
-  FIELD_CONTROL,
-  FIELD_FORWARD,
-  FIELD_VIA,
-  fieldLine,
-  listedByConnection,
-  requestField
-} from '../../plan/headers.ts'
+import { fieldLine } from '../../plan/headers.ts'
 import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
 import type { Caller } from '../../vault/access.ts'
 import type { KeyMemo } from '../../vault/vault.ts'
+import { type Controls, readControls } from './controls.ts'
+import { type NamedProxy, namedProxy } from './proxy-key.ts'
+import { noProxy, PROXY_METHODS, type ProxyPeer, type ReadyProxy, type StoredProxies } from './stored-proxies.ts'
 
 /*
- * What the Basis Theory dialect means by a request on /proxy: `spec/basis-theory.md` A. Hot: per request.
+ * What the Basis Theory dialect means by a request on /proxy: `spec/basis-theory.md` A and B.3. Hot: per request.
  */
 
 export const PROXY_ROUTE = '/proxy'
+/** Of a call of a stored proxy, in metrics and log. */
+const STORED_ROUTE = '/proxy?bt-proxy-key'
 
-/** Methods of the ephemeral proxy; the rest is 405. */
-const PROXY_METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'])
-
-/** What the dialect needs of the rooms around it. */
-export interface ProxyPorts {
+/** What the dialect needs of the rooms around it. `Identity` is `egress/identity`'s. */
+export interface ProxyPorts<Identity> {
   readonly settings: ProxySettings
   readonly limits: Limits
   readonly deadlines: Deadlines
+  readonly stored: StoredProxies<Identity>
   looksLikeOurs(key: string): boolean
   authenticate(key: string, memo: KeyMemo): Caller | Promise<Caller>
   newTraceId(): string
   /** Answers a request that got no plan. */
-  refuse(client: Client, error: SluiceError, traceId: string, caller: Caller | null): void
-  execute(client: Client, plan: Plan<ProxyPeer, never>, caller: Caller): void
+  refuse(client: Client, error: SluiceError, traceId: string, route: string, caller: Caller | null): void
+  execute(client: Client, plan: Plan<ProxyPeer<Identity>, never>, caller: Caller): void
+}
+
+/** A request, before it is known who calls. */
+interface Asked<Identity> {
+  readonly client: Client
+  readonly controls: Controls
+  readonly traceId: string
+  /** null: BT-PROXY-URL says where to. */
+  readonly named: NamedProxy | null
+  readonly ports: ProxyPorts<Identity>
 }
 
 /**
  * One request on /proxy, up to its plan: who calls (401), may it (403), where to and how (400). Synchronous when the
- * vault knows the key.
+ * vault knows the key, and the stored proxy is ready.
  */
-export function serveProxy(client: Client, ports: ProxyPorts): void {
+export function serveProxy<Identity>(client: Client, ports: ProxyPorts<Identity>): void {
   let traceId: string | null = null
+  let named: NamedProxy | null = null
   try {
     const controls = readControls(client.head, ports.settings.viaName)
     traceId = acceptableTraceId(controls.traceId) ?? ports.newTraceId()
-    const caller = ports.authenticate(credentialOf(controls, ports), client.memo)
-    if (caller instanceof Promise) {
-      const trace = traceId
-      client.attend(UNTIL_KNOWN)
-      caller.then(
-        (known) => planAndExecute(client, controls, known, trace, ports),
-        (error: unknown) => ports.refuse(client, asSluiceError(error), trace, null)
-      )
-    } else planAndExecute(client, controls, caller, traceId, ports)
+    named = namedProxy(controls.proxyKey, client.head.query)
+    const asked = { client, controls, traceId, named, ports }
+    if (named === null) {
+      const caller = ports.authenticate(credentialOf(controls, ports), client.memo)
+      whenKnown(asked, caller, (known) => planAndExecute(asked, known, null))
+    } else whenKnown(asked, ports.stored.find(named.key), (proxy) => serveStored(asked, proxy))
   } catch (error) {
-    ports.refuse(client, asSluiceError(error), traceId ?? ports.newTraceId(), null)
+    const trace = traceId ?? ports.newTraceId()
+    ports.refuse(client, asSluiceError(error), trace, named === null ? PROXY_ROUTE : STORED_ROUTE, null)
   }
 }
 
-function planAndExecute(client: Client, controls: Controls, caller: Caller, traceId: string, ports: ProxyPorts): void {
-  let plan: Plan<ProxyPeer, never>
+/** Goes on at once, or when the vault has answered. */
+function whenKnown<T, Identity>(asked: Asked<Identity>, value: T | Promise<T>, take: (known: T) => void): void {
+  if (!(value instanceof Promise)) {
+    take(value)
+    return
+  }
+  asked.client.attend(UNTIL_KNOWN)
+  value.then(take).catch((error: unknown) => refuse(asked, error, null))
+}
+
+/** Who calls a stored proxy: an API key, or with none asked for the application that is attached to it. */
+function serveStored<Identity>(asked: Asked<Identity>, proxy: ReadyProxy<Identity>): void {
+  const { client, controls, ports } = asked
+  const { attached, document } = proxy
+  if (document.require_auth) {
+    const caller = ports.authenticate(credentialOf(controls, ports), client.memo)
+    whenKnown(asked, caller, (known) => planAndExecute(asked, known, proxy))
+    return
+  }
+  if (attached === null) throw noDestinations()
+  const legacy = controls.legacyApiKey
+  if (legacy !== undefined && ports.looksLikeOurs(legacy)) controls.legacyApiKey = undefined
+  planAndExecute(asked, attached, proxy)
+}
+
+function planAndExecute<Identity>(asked: Asked<Identity>, caller: Caller, proxy: ReadyProxy<Identity> | null): void {
+  const { client, ports } = asked
+  let plan: Plan<ProxyPeer<Identity>, never>
   try {
-    if (caller.type !== 'private' || !caller.holds('token:use')) {
-      throw new SluiceError('ERR_PERMISSION', 'Missing permission: token:use')
-    }
-    const { head } = client
-    if (!PROXY_METHODS.has(head.method)) throw new SluiceError('ERR_METHOD', `${head.method} is not allowed here`)
-    const intent = intentOf(head, controls, caller, traceId, ports)
-    if (!caller.mayReach(intent.destination)) {
+    checkCaller(caller, proxy)
+    const { method } = client.head
+    if (!PROXY_METHODS.has(method)) throw new SluiceError('ERR_METHOD', `${method} is not allowed here`)
+    const intent = intentOf(asked, caller, proxy)
+    const attached = proxy?.attached ?? null
+    if (!caller.mayReach(intent.destination) || attached?.mayReach(intent.destination) === false) {
       throw new SluiceError('ERR_DESTINATION_FORBIDDEN', 'The application is bound to other destinations')
     }
-    plan = planRequest(intent, ports.limits, ports.deadlines)
+    plan = planRequest(intent, ports.limits, proxy?.deadlines ?? ports.deadlines)
   } catch (error) {
-    ports.refuse(client, asSluiceError(error), traceId, caller)
+    refuse(asked, error, caller)
     return
   }
   ports.execute(client, plan, caller)
 }
 
+/** Throws ERR_PERMISSION, ERR_NOT_FOUND, ERR_DESTINATION_FORBIDDEN. */
+function checkCaller<Identity>(caller: Caller, proxy: ReadyProxy<Identity> | null): void {
+  if (proxy === null) {
+    if (caller.type === 'private' && caller.holds('token:use')) return
+    throw new SluiceError('ERR_PERMISSION', 'Missing permission: token:use')
+  }
+  if (proxy.document.require_auth) {
+    if (caller.tenant !== proxy.tenant) throw noProxy()
+    if (caller.type === 'private' && (caller.holds('token:use') || caller.holds('proxy:invoke'))) return
+    throw new SluiceError('ERR_PERMISSION', 'Missing permission: token:use or proxy:invoke')
+  }
+  // It had destinations when the proxy was written, and may have lost them since.
+  if (!caller.isBound) throw noDestinations()
+}
+
+function refuse<Identity>(asked: Asked<Identity>, thrown: unknown, caller: Caller | null): void {
+  const { client, traceId, named, ports } = asked
+  ports.refuse(client, asSluiceError(thrown), traceId, named === null ? PROXY_ROUTE : STORED_ROUTE, caller)
+}
+
 /** The key of the request; X-API-KEY counts only without BT-API-KEY and only when it is one of ours. */
-function credentialOf(controls: Controls, ports: ProxyPorts): string {
+function credentialOf(controls: Controls, ports: { looksLikeOurs(key: string): boolean }): string {
   if (controls.apiKey !== undefined) return controls.apiKey
   const legacy = controls.legacyApiKey
   if (legacy !== undefined && ports.looksLikeOurs(legacy)) {
@@ -96,90 +141,9 @@ function credentialOf(controls: Controls, ports: ProxyPorts): string {
   throw new SluiceError('ERR_AUTH_MISSING', 'The BT-API-KEY header is required')
 }
 
-/** The controls of one request, read once from its head. */
-interface Controls {
-  apiKey: string | undefined
-  /** X-API-KEY: the credential only when BT-API-KEY is absent and the value is one of our keys; else it goes on. */
-  legacyApiKey: string | undefined
-  url: string | undefined
-  keepAlive: string | undefined
-  connection: string | undefined
-  traceId: string | undefined
-  delimiters: string | undefined
-  bodyMode: string | undefined
-  subjects: string | undefined
-  /** Field lines that go on. */
-  lines: string
-  contentTypes: readonly string[]
-  contentEncoding: string | undefined
-}
-
 /** Is the request one for the proxy? */
 export function isProxyPath(path: string): boolean {
   return path.startsWith('/proxy') && (path.length === 6 || path.charCodeAt(6) === 0x2f)
-}
-
-/**
- * Reads every field once and sorts it: control, dropped, or going on.
- *
- * @param viaName our own pseudonym in Via
- * @throws ERR_HTTP_SYNTAX for a control that stands twice, ERR_LOOP when our own Via came back
- */
-function readControls(head: RequestHead, viaName: string): Controls {
-  const controls: Controls = {
-    apiKey: undefined,
-    legacyApiKey: undefined,
-    url: undefined,
-    keepAlive: undefined,
-    connection: undefined,
-    traceId: undefined,
-    delimiters: undefined,
-    bodyMode: undefined,
-    subjects: undefined,
-    lines: '',
-    contentTypes: NONE,
-    contentEncoding: undefined
-  }
-  const fields = head.fields
-  const listed = listedByConnection(fields)
-  let lines = ''
-  for (let at = 0; at < fields.length; at += 2) {
-    const name = fields[at] as string
-    const value = fields[at + 1] as string
-    const lower = name.toLowerCase()
-    if (listed?.has(lower)) continue
-    switch (requestField(lower)) {
-      case FIELD_FORWARD:
-        if (lower === 'x-api-key') {
-          controls.legacyApiKey = once(controls.legacyApiKey, value, 'X-API-KEY')
-          break
-        }
-        lines += fieldLine(name, value)
-        break
-      case FIELD_ACCEPT_ENCODING:
-        lines += fieldLine(name, value)
-        break
-      case FIELD_CONTENT_TYPE:
-        controls.contentTypes = controls.contentTypes === NONE ? [value] : [...controls.contentTypes, value]
-        lines += fieldLine(name, value)
-        break
-      case FIELD_CONTENT_ENCODING:
-        controls.contentEncoding =
-          controls.contentEncoding === undefined ? value : `${controls.contentEncoding}, ${value}`
-        break
-      case FIELD_VIA:
-        if (value.includes(viaName)) throw new SluiceError('ERR_LOOP', 'The request came back to Sluice')
-        lines += fieldLine(name, value)
-        break
-      case FIELD_CONTROL:
-        readControl(controls, lower, value)
-        break
-      default:
-        break
-    }
-  }
-  controls.lines = lines
-  return controls
 }
 
 /**
@@ -187,16 +151,17 @@ function readControls(head: RequestHead, viaName: string): Controls {
  *
  * @throws ERR_DESTINATION_URL, ERR_HTTP_SYNTAX, ERR_INPUT
  */
-function intentOf(
-  head: RequestHead,
-  controls: Controls,
+function intentOf<Identity>(
+  { client: { head }, controls, traceId, named, ports: { settings, limits } }: Asked<Identity>,
   caller: Caller,
-  traceId: string,
-  { settings, limits }: ProxyPorts
-): Intent<ProxyPeer, never> {
-  const base = destinationOf(controls.url, settings)
-  const target = joinTarget(base, head.target.slice(PROXY_ROUTE.length))
-  const delimiters = delimitersOf(controls.delimiters, settings.delimiters)
+  proxy: ReadyProxy<Identity> | null
+): Intent<ProxyPeer<Identity>, never> {
+  const base = proxy?.destination ?? destinationOf(controls.url, settings)
+  const tailPath = head.path.slice(PROXY_ROUTE.length)
+  const tailQuery = named === null ? head.query : named.query
+  const target = joinTarget(base, tailPath + tailQuery)
+  const delimiters =
+    proxy?.document.disable_detokenization === true ? 0 : delimitersOf(controls.delimiters, settings.delimiters)
   let lines = controls.lines
   if (controls.legacyApiKey !== undefined) lines += fieldLine('X-API-KEY', controls.legacyApiKey)
   if (controls.keepAlive !== undefined) lines += fieldLine('Keep-Alive', controls.keepAlive)
@@ -213,7 +178,7 @@ function intentOf(
   lines += `Via: 1.1 ${settings.viaName}\r\nBt-Trace-Id: ${traceId}\r\n`
   const headTemplate =
     delimiters !== 0 && caller.holds('token:use:head')
-      ? templateHead(target.path, head.path.slice(PROXY_ROUTE.length), target.query, head.query.slice(1), lines, {
+      ? templateHead(target.path, tailPath, target.query, tailQuery.slice(1), lines, {
           delimiters,
           expressionBytes: limits.expressionBytes
         })
@@ -221,7 +186,8 @@ function intentOf(
   return {
     door: 'proxy',
     dialect: 'basis_theory',
-    route: PROXY_ROUTE,
+    route: proxy === null ? PROXY_ROUTE : STORED_ROUTE,
+    proxy: proxy?.id ?? null,
     grammar: 'liquid',
     user: null,
     delimiters,
@@ -236,13 +202,14 @@ function intentOf(
       method: head.method,
       path: headTemplate?.certainPath ?? target.path
     },
-    peer: { tenant: caller.tenant, host: base.host, port: base.port, identity: null },
+    peer: proxy?.peer ?? { tenant: caller.tenant, host: base.host, port: base.port, identity: null },
     fieldLines: lines,
     headTemplate,
     contentTypes: controls.contentTypes,
     contentEncoding: controls.contentEncoding,
     bodyBytes: head.bodyBytes,
     close,
+    isIdempotent: proxy?.document.retry === 'idempotency-key' && IDEMPOTENCY_KEY.test(lines),
     traceId,
     reason: null,
     responseRules: null,
@@ -261,14 +228,6 @@ function destinationOf(url: string | undefined, { ports, exemptOrigins, parsed }
   return destination
 }
 
-/** A destination as the ephemeral proxy reaches it: without a client certificate. */
-export interface ProxyPeer {
-  readonly tenant: string
-  readonly host: string
-  readonly port: number
-  readonly identity: null
-}
-
 export interface ProxySettings {
   /** Ports that a destination may have. */
   readonly ports: readonly number[]
@@ -282,43 +241,10 @@ export interface ProxySettings {
   readonly viaName: string
 }
 
-function readControl(controls: Controls, lower: string, value: string): void {
-  switch (lower) {
-    case 'bt-api-key':
-      controls.apiKey = once(controls.apiKey, value, 'BT-API-KEY')
-      break
-    case 'bt-proxy-url':
-      controls.url = once(controls.url, value, 'BT-PROXY-URL')
-      break
-    case 'bt-proxy-keep-alive':
-      controls.keepAlive = once(controls.keepAlive, checkFieldValue('Keep-Alive', value), 'BT-PROXY-KEEP-ALIVE')
-      break
-    case 'bt-proxy-connection':
-      controls.connection = once(controls.connection, value, 'BT-PROXY-CONNECTION')
-      break
-    case 'bt-trace-id':
-      controls.traceId = once(controls.traceId, value, 'BT-TRACE-ID')
-      break
-    case 'sluice-delimiters':
-      controls.delimiters = once(controls.delimiters, value, 'Sluice-Delimiters')
-      break
-    case 'sluice-body-mode':
-      controls.bodyMode = once(controls.bodyMode, value, 'Sluice-Body-Mode')
-      break
-    case 'sluice-subjects':
-      controls.subjects = controls.subjects === undefined ? value : `${controls.subjects},${value}`
-      break
-    default:
-      break
-  }
-}
+const noDestinations = () =>
+  new SluiceError('ERR_DESTINATION_FORBIDDEN', 'The application of the proxy names no destinations')
 
-function once(before: string | undefined, value: string, name: string): string {
-  if (before !== undefined) throw new SluiceError('ERR_HTTP_SYNTAX', `${name} is there twice`)
-  return value
-}
-
-const NONE: readonly string[] = []
+const IDEMPOTENCY_KEY = /^idempotency-key:[ \t]*[!-~]/im
 const PARSED_URLS = 1000
 
 function nothing(): void {}

@@ -128,8 +128,8 @@ export function showConfiguration(configuration: Readonly<Record<string, string>
 }
 
 /**
- * The id of the application that a body attaches; null for none. Attaching one is acting for it: that needs
- * `application:update`. Throws ERR_PERMISSION.
+ * The id of the application that a body attaches; null for none. Attaching one is acting for it, and detaching one frees
+ * of its bindings: both need `application:update`. Throws ERR_PERMISSION.
  */
 export async function readAttached(
   vault: Vault,
@@ -138,10 +138,11 @@ export async function readAttached(
   was: string | null,
   faults: Faults
 ): Promise<string | null> {
-  if (body.application === undefined || body.application === null) return null
-  const id = asObject(body.application)?.id
-  if (id !== undefined && id === was) return was
+  const isNone = body.application === undefined || body.application === null
+  const id = isNone ? null : asObject(body.application)?.id
+  if (id === was) return was
   requirePermission(call, 'application:update')
+  if (id === null) return null
   const application = typeof id === 'string' ? await vault.applications.read(call.caller.tenant, id) : null
   if (application !== null && application.type !== 'management') return application.id
   faults.add('application.id', 'A private or public application was expected')

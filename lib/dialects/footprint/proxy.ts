@@ -225,6 +225,7 @@ class Call<Identity> {
     return {
       dialect: 'footprint' as const,
       route: this.#route,
+      proxy: null,
       grammar: 'footprint' as const,
       user: this.#user,
       delimiters: this.#delimiters,
@@ -234,6 +235,7 @@ class Call<Identity> {
       contentEncoding,
       bodyBytes: this.#client.head.bodyBytes,
       close: false,
+      isIdempotent: false,
       traceId: this.#ports.newTraceId(this.#client),
       reason: reason === undefined || reason.trim() === '' ? null : reason
     }
