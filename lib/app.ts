@@ -118,14 +118,14 @@ class RunningApp implements App, EngineHandler {
     this.#vault = options.vault
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
-    const reactors = reactorRoutes(this.#reactorPorts(config.limits.tokensPerRequest))
+    const reactors = this.#reactorPorts(config.limits.tokensPerRequest)
     this.#router = new Router([
       ...tokenRoutes(vault),
       ...tokenize,
       ...applicationRoutes(vault),
       ...tenantRoutes(vault),
-      ...reactors,
-      ...proxyRoutes(vault, () => this.#proxyChecks()),
+      ...reactorRoutes(reactors),
+      ...proxyRoutes(reactors, () => this.#proxyChecks()),
       ...userRoutes(vault),
       ...configRoutes(vault, () => this.#configPorts())
     ])

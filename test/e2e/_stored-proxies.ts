@@ -123,6 +123,44 @@ t.test('a stored proxy from its making to its end', async (t) => {
     t.equal(json.status, 415)
   })
 
+  t.test('transforms: both spellings, kept and replaced by side, code that does not parse', async (t) => {
+    const code = 'module.exports = async function (req) { return { headers: req.args.headers, body: req.args.body } }'
+    const mask = { type: 'mask', matcher: 'regex', expression: '"n":"(.*?)"', replacement: '*' }
+    const { id } = await newStoredProxy(proxy, url, { request_transform: { code }, response_transforms: [mask] })
+    const shown = async () => (await call(proxy, 'GET', `/proxies/${id}`)).body
+    t.match(await shown(), {
+      request_transform: { type: 'code', code },
+      request_transforms: [{ type: 'code', code }],
+      response_transform: mask,
+      response_transforms: [mask]
+    })
+    t.equal(
+      (await call(proxy, 'PUT', `/proxies/${id}`, await shown())).status,
+      200,
+      'what is shown can be written back'
+    )
+    const text = { type: 'append_text', options: { value: 'x' } }
+    t.equal((await call(proxy, 'PATCH', `/proxies/${id}`, { request_transforms: [text, text] })).status, 204)
+    t.match(await shown(), { request_transforms: [text, text], response_transforms: [mask] })
+    t.equal((await call(proxy, 'PATCH', `/proxies/${id}`, { response_transform: null })).status, 204)
+    const left = await shown()
+    t.strictSame(
+      Object.keys(left).filter((name) => name.includes('transform')),
+      ['request_transforms']
+    )
+    for (const wrong of ['module.exports = (', 'module.exports = 1', 'throw new Error("x")']) {
+      const { status, body } = await call(proxy, 'PATCH', `/proxies/${id}`, { response_transform: { code: wrong } })
+      t.equal(status, 422, wrong)
+      t.match(body, { code: 'ERR_CODE', errors: { 'response_transform.code': [String] } })
+    }
+    const long = { token: { data: '{{ req.body }}', metadata: {} }, identifier: 'x' }
+    const made = await call(proxy, 'PATCH', `/proxies/${id}`, {
+      request_transform: { type: 'tokenize', options: long }
+    })
+    t.equal(made.status, 204)
+    t.match(await shown(), { request_transform: { type: 'tokenize', options: long } })
+  })
+
   t.test('each permission by itself', async (t) => {
     const { id } = await newStoredProxy(proxy, url)
     const body = { name: 'x', destination_url: url }

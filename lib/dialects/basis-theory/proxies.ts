@@ -2,25 +2,26 @@
 import type { ApiAnswer, ApiCall, ApiRoute } from '../../listen/api.ts'
 import { parseDestinationUrl } from '../../plan/destination.ts'
 import type { Vault } from '../../vault/vault.ts'
-import { checkMoved, type ProxyChecks, proxyBody, readProxy, showProxy, type StoredProxy } from './proxy-documents.ts'
-import { newProxyKey } from './proxy-key.ts'
-import { mayCallUnauthenticated } from './stored-proxies.ts'
+import { checkCode } from './check-code.ts'
 import {
-  asBody,
-  Documents,
-  idOf,
-  patched,
-  readAttached,
-  requireMergePatch,
-  stamp,
-  type Stored
-} from './stored-documents.ts'
+  checkMoved,
+  patchedBody,
+  type ProxyChecks,
+  type ProxyParts,
+  readProxy,
+  showProxy,
+  type StoredProxy
+} from './proxy-documents.ts'
+import { newProxyKey } from './proxy-key.ts'
+import type { ReactorPorts } from './reactor-ports.ts'
+import { mayCallUnauthenticated } from './stored-proxies.ts'
+import { Documents, idOf, readAttached, requireMergePatch, shownText, stamp, type Stored } from './stored-documents.ts'
 import { Faults, type JsonObject, readObject } from './token-input.ts'
 import { requirePermission } from './tokens.ts'
 
 /** @param checks asked for at each call: a reload changes them */
-export function proxyRoutes(vault: Vault, checks: () => ProxyChecks): ApiRoute[] {
-  const api = new ProxyApi(vault, checks)
+export function proxyRoutes(reactors: ReactorPorts, checks: () => ProxyChecks): ApiRoute[] {
+  const api = new ProxyApi(reactors, checks)
   return [
     { method: 'POST', path: '/proxies', handler: (call) => api.create(call) },
     { method: 'GET', path: '/proxies', handler: (call) => api.list(call) },
@@ -33,11 +34,14 @@ export function proxyRoutes(vault: Vault, checks: () => ProxyChecks): ApiRoute[]
 
 class ProxyApi {
   readonly #vault: Vault
+  readonly #reactors: ReactorPorts
   readonly #checks: () => ProxyChecks
   readonly #proxies: Documents<StoredProxy>
 
-  constructor(vault: Vault, checks: () => ProxyChecks) {
+  constructor(reactors: ReactorPorts, checks: () => ProxyChecks) {
+    const { vault } = reactors
     this.#vault = vault
+    this.#reactors = reactors
     this.#checks = checks
     this.#proxies = new Documents<StoredProxy>(vault.shelves.proxies, 'proxy')
   }
@@ -73,7 +77,7 @@ class ProxyApi {
     requireMergePatch(call)
     const was = await this.#proxies.read(call.caller.tenant, idOf(call))
     const patch = readObject(call.body)
-    const body = patched(asBody(proxyBody(was)), patch)
+    const body = patchedBody(was, patch)
     await this.#proxies.write(call, was.id, await this.#newProxy(call, body, patch, was), was.volume)
     return { status: 204, body: null }
   }
@@ -86,7 +90,7 @@ class ProxyApi {
 
   async #answer(call: ApiCall, id: string, status: number): Promise<ApiAnswer> {
     const { tenant } = call.caller
-    return { status, body: JSON.stringify(showProxy(await this.#proxies.read(tenant, id), tenant)) }
+    return { status, body: shownText(showProxy(await this.#proxies.read(tenant, id), tenant)) }
   }
 
   /** @param given the body as it came: what a patch leaves out is in `body` and not in it */
@@ -107,7 +111,20 @@ class ProxyApi {
     faults.settle()
     if (!parts.require_auth) await this.#checkUnauthenticated(call, application, parts.destination_url, faults)
     faults.settle()
+    await this.#checkCode(call, parts, was)
     return { kind: 'proxy', key: was?.key ?? newProxyKey(), application, ...parts, ...stamp(call, was) }
+  }
+
+  /** Throws ERR_CODE for code that is new and does not parse, or is no function. */
+  async #checkCode(call: ApiCall, parts: ProxyParts, was: StoredProxy | null): Promise<void> {
+    for (const side of ['request', 'response'] as const) {
+      for (const transform of parts[`${side}_transforms`]) {
+        if (transform.type !== 'code') continue
+        const isKnown = was?.[`${side}_transforms`].some((old) => old.type === 'code' && old.code === transform.code)
+        if (isKnown !== true)
+          await checkCode(this.#reactors, call.caller.tenant, transform.code, `${side}_transform.code`)
+      }
+    }
   }
 
   /** Without an API key, the application alone says what may go where: it must say that. */

@@ -3,6 +3,8 @@ import { asSluiceError } from '../../errors.ts'
 import type { Json } from '../../json.ts'
 import { parseDestinationUrl } from '../../plan/destination.ts'
 import {
+  asBody,
+  patched,
   readConfiguration,
   readName,
   showConfiguration,
@@ -11,12 +13,15 @@ import {
   type Stored
 } from './stored-documents.ts'
 import { asObject, type Faults, type JsonObject } from './token-input.ts'
+import { readTransforms, type Side, showTransforms, type Transform } from './transforms/documents.ts'
 
 export interface StoredProxy extends Stamped {
   readonly kind: 'proxy'
   /** By which requests name it. */
   readonly key: string
   readonly destination_url: string
+  readonly request_transforms: readonly Transform[]
+  readonly response_transforms: readonly Transform[]
   readonly application: string | null
   /** Write-only. */
   readonly configuration: Readonly<Record<string, string>>
@@ -57,6 +62,8 @@ export function readProxy(body: JsonObject, was: StoredProxy | null, checks: Pro
   return {
     name: readName(body, faults),
     destination_url: readDestinationUrl(body.destination_url, checks, faults),
+    request_transforms: readTransforms(body, 'request', faults),
+    response_transforms: readTransforms(body, 'response', faults),
     configuration: readConfiguration(body.configuration, was?.configuration ?? {}, faults),
     require_auth: readFlag(body, 'require_auth', true, faults),
     disable_detokenization: readFlag(body, 'disable_detokenization', false, faults),
@@ -66,13 +73,19 @@ export function readProxy(body: JsonObject, was: StoredProxy | null, checks: Pro
   }
 }
 
-/** A document as a body that would make it again; a merge patch is applied to that. */
-export function proxyBody({ document }: Stored<StoredProxy>): object {
+/** A document as a merge patch (RFC 7396) makes it, as a body. Transforms of one side are replaced as a whole. */
+export function patchedBody({ document }: Stored<StoredProxy>, patch: JsonObject): JsonObject {
   const { name, destination_url, configuration, application, require_auth, disable_detokenization } = document
   const { client_certificate, timeout, retry } = document
-  return {
+  const kept = (side: Side): object => {
+    const isReplaced = patch[`${side}_transform`] !== undefined || patch[`${side}_transforms`] !== undefined
+    return isReplaced ? {} : showTransforms(document[`${side}_transforms`], side)
+  }
+  const before = {
     name,
     destination_url,
+    ...kept('request'),
+    ...kept('response'),
     configuration,
     ...(application === null ? {} : { application: { id: application } }),
     require_auth,
@@ -81,6 +94,7 @@ export function proxyBody({ document }: Stored<StoredProxy>): object {
     timeout,
     retry
   }
+  return patched(asBody(before), patch)
 }
 
 export function showProxy({ id, document }: Stored<StoredProxy>, tenant: string): object {
@@ -92,6 +106,8 @@ export function showProxy({ id, document }: Stored<StoredProxy>, tenant: string)
     name,
     key,
     destination_url,
+    ...showTransforms(document.request_transforms, 'request'),
+    ...showTransforms(document.response_transforms, 'response'),
     configuration: showConfiguration(configuration),
     ...(application === null ? {} : { application_id: application, application: { id: application } }),
     require_auth,

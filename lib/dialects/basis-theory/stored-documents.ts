@@ -48,7 +48,7 @@ export class Documents<Document extends Stamped> {
     return volumes.flatMap((volume) => this.#open(volume) ?? [])
   }
 
-  /** The page that a call asks for by `id`, `name` (with `*`), `page` and `size`, as JSON. */
+  /** The page that a call asks for by `id`, `name` (with `*`), `page` and `size`, as JSON. What `show` gives is JSON's. */
   async page(call: ApiCall, show: (stored: Stored<Document>) => object | Promise<object>): Promise<string> {
     const page = readPage(call.query.get('page') ?? undefined, call.query.get('size') ?? undefined)
     const ids = call.query.getAll('id')
@@ -58,12 +58,12 @@ export class Documents<Document extends Stamped> {
     )
     const from = (page.page - 1) * page.size
     const items: string[] = []
-    for (const stored of chosen.slice(from, from + page.size)) items.push(JSON.stringify(await show(stored)))
+    for (const stored of chosen.slice(from, from + page.size)) items.push(shownText(await show(stored)))
     return pageText(items, page, chosen.length)
   }
 
   async write(call: ApiCall, id: string, document: Document, was: Volume | null): Promise<void> {
-    await this.#shelf.write(actorOf(call), id, JSON.stringify(document), was, call.traceId)
+    await this.#shelf.write(actorOf(call), id, formatJson(document as unknown as Json), was, call.traceId)
   }
 
   async remove(call: ApiCall, id: string): Promise<void> {
@@ -72,7 +72,7 @@ export class Documents<Document extends Stamped> {
   }
 
   #open(volume: Volume): Stored<Document> | null {
-    const document = JSON.parse(volume.text) as Document
+    const document = parseJson(volume.text) as unknown as Document
     return document.kind === this.#kind ? { id: volume.id, document, volume } : null
   }
 }
@@ -120,6 +120,11 @@ export function readConfiguration(
     else faults.add(`configuration.${name}`, 'The value must be a string')
   }
   return Object.fromEntries(read)
+}
+
+/** The JSON of an answer. */
+export function shownText(shown: object): string {
+  return formatJson(shown as Json)
 }
 
 /** The names alone. */
@@ -170,7 +175,7 @@ export function patched(was: JsonObject, patch: JsonObject): JsonObject {
 
 /** JSON that a document holds, as a body. */
 export function asBody(document: object): JsonObject {
-  return asObject(parseJson(JSON.stringify(document))) ?? {}
+  return asObject(parseJson(formatJson(document as Json))) ?? {}
 }
 
 export function idOf(call: ApiCall): string {

@@ -3,6 +3,7 @@
  * vault changes that it could rest on: the documents, and the applications that are attached to them.
  */
 import { SluiceError } from '../../errors.ts'
+import { parseJson } from '../../json.ts'
 import { type Destination, parseDestinationUrl } from '../../plan/destination.ts'
 import type { Deadlines } from '../../plan/plan.ts'
 import type { Caller } from '../../vault/access.ts'
@@ -85,7 +86,7 @@ export class StoredProxies<Identity> {
 
   async #readyFrom({ tenant, volume }: FoundVolume): Promise<ReadyProxy<Identity>> {
     const { vault, ports, exemptOrigins, deadlines } = this.#ports
-    const document = JSON.parse(volume.text) as StoredProxy
+    const document = parseJson(volume.text) as unknown as StoredProxy
     const { application, client_certificate: certificate, timeout } = document
     const attached = application === null ? null : await vault.applications.attached(tenant, application)
     if (application !== null && attached === null) {
