@@ -4,7 +4,8 @@
  * What holds is that only texts cross between this world and ours, and that the worker reads none of its objects.
  *
  * A function of two host functions: `post(name, number, text)` says something, `ask(name, text)` answers at once. It
- * gives `start(input)`, `settle(number, isFine, text)` and `fail(error)`.
+ * gives `start(main, input)`, where `main` is the code as a function, and `settle(number, isFine, text)`. It is evaluated
+ * once: nothing in it may draw on chance or the clock before `start`.
  */
 export const PRELUDE = String.raw`(function (post, ask) {
   'use strict'
@@ -218,6 +219,21 @@ export const PRELUDE = String.raw`(function (post, ask) {
       return differs === 0
     }
   }
+  // Every run begins with the same memory, so that what the engine would draw would be the same each time.
+  let chance = null
+  function random() {
+    // sfc32, seeded by the host.
+    if (chance === null) {
+      const seed = askCrypto({ random: 16 })
+      chance = [0, 4, 8, 12].map((at) => (seed[at] << 24) | (seed[at + 1] << 16) | (seed[at + 2] << 8) | seed[at + 3])
+    }
+    let [a, b, c, d] = chance
+    const t = (((a + b) | 0) + d) | 0
+    chance = [b ^ (b >>> 9), (c + (c << 3)) | 0, (((c << 21) | (c >>> 11)) + t) | 0, (d + 1) | 0]
+    return (t >>> 0) / 4294967296
+  }
+  Math.random = random
+
   const escape = (value) => encodeURIComponent(String(value)).replace(/'/g, '%27')
   const unescape = (text) => {
     try { return decodeURIComponent(text.replace(/\+/g, ' ')) } catch { return text }
@@ -310,7 +326,12 @@ export const PRELUDE = String.raw`(function (post, ask) {
   Object.assign(world, { module, exports: module.exports, require, Buffer, fetch, Headers, console, setTimeout, clearTimeout })
 
   return {
-    start(text) {
+    start(code, text) {
+      try {
+        code.call(module.exports)
+      } catch (error) {
+        return done(() => faultOf(error))
+      }
       const input = parse(text)
       const { exports } = module
       const main = typeof exports === 'function' ? exports : exports.default
@@ -333,9 +354,6 @@ export const PRELUDE = String.raw`(function (post, ask) {
       const value = parse(text)
       if (isFine) waiting.resolve(value)
       else waiting.reject(Object.assign(new Error(value.message), { name: value.name, status: value.status, code: value.code }))
-    },
-    fail(error) {
-      done(() => faultOf(error))
     }
   }
 })`

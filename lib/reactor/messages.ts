@@ -1,5 +1,8 @@
 /** What the main thread and a sandbox's thread say to each other. Every `text` is JSON of a bounded length. */
 
+/** QuickJS without memory: threads share it, and the machine code that it becomes. */
+export type Interpreter = WebAssembly.Module
+
 export interface RunLimits {
   /** Of all that the code has made and not let go of. */
   readonly memoryBytes: number
@@ -19,7 +22,8 @@ export type Order =
 export type Overrun = 'time' | 'memory' | 'output' | 'calls'
 
 export type Report =
-  | { readonly kind: 'ready' }
+  /** The thread may be used; with the interpreter when this thread was the first to compile it. */
+  | { readonly kind: 'ready'; readonly interpreter: Interpreter | null }
   | { readonly kind: 'call'; readonly name: string; readonly number: number; readonly text: string }
   /** The code waits for replies: the thread is free until one comes. */
   | { readonly kind: 'waiting' }

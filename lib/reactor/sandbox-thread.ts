@@ -1,12 +1,13 @@
 import { parentPort, Worker, workerData } from 'node:worker_threads'
 import { asSluiceError } from '../errors.ts'
 import type { Job, RunResult, SandboxLimits } from './job.ts'
-import type { Order, Report, RunLimits } from './messages.ts'
+import type { Interpreter, Order, Report, RunLimits } from './messages.ts'
 
 /** What a thread is begun with. */
 interface Charge {
   readonly isSandbox: true
   readonly limits: RunLimits
+  readonly interpreter: Interpreter | null
 }
 
 /** One thread of the sandbox, as the main thread sees it. One run at a time. */
@@ -17,13 +18,14 @@ export class SandboxThread {
   /** It crossed a limit or ended: not to be used again. */
   isSpoiled = false
   /** It has begun: what it is told from now on, it does at once. */
-  #isReady = false
+  isReady = false
   #hear: (report: Report) => void = () => {}
   #resting: NodeJS.Timeout | undefined
 
-  constructor(limits: RunLimits) {
+  /** @param interpreter What an earlier thread has compiled. `compiled` hears of it when this one has. */
+  constructor(limits: RunLimits, interpreter: Interpreter | null, compiled: (interpreter: Interpreter) => void) {
     const { memoryBytes, cpuMs, textLength, hostCalls } = limits
-    const charge: Charge = { isSandbox: true, limits: { memoryBytes, cpuMs, textLength, hostCalls } }
+    const charge: Charge = { isSandbox: true, limits: { memoryBytes, cpuMs, textLength, hostCalls }, interpreter }
     this.#worker = new Worker(new URL(import.meta.url), {
       workerData: charge,
       env: {},
@@ -33,7 +35,10 @@ export class SandboxThread {
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 }
     })
     this.#worker.on('message', (report: Report) => {
-      if (report.kind === 'ready') this.#isReady = true
+      if (report.kind === 'ready') {
+        this.isReady = true
+        if (report.interpreter !== null) compiled(report.interpreter)
+      }
       this.#hear(report)
     })
     this.#worker.on('error', () => this.#broken())
@@ -48,7 +53,7 @@ export class SandboxThread {
       const { promise, resolve: settle } = defer<RunResult>()
       const wall = setTimeout(() => this.#overTime(settle), limits.wallMs)
       // The interpreter looks at the clock between its steps; a single step that takes for ever is for us to end.
-      let guard = this.#isReady ? this.#guard(limits, settle) : undefined
+      let guard = this.isReady ? this.#guard(limits, settle) : undefined
       this.#hear = (report) => {
         switch (report.kind) {
           case 'ready':
@@ -158,5 +163,5 @@ const GRACE_MS = 250
 const charge = workerData as Charge | null | undefined
 if (charge?.isSandbox === true && parentPort !== null) {
   const { attend } = await import('./thread.ts')
-  await attend(parentPort, charge.limits)
+  await attend(parentPort, charge.limits, charge.interpreter)
 }

@@ -4,6 +4,7 @@
  */
 import { SluiceError } from '../errors.ts'
 import type { Job, RunResult, SandboxLimits } from './job.ts'
+import type { Interpreter } from './messages.ts'
 import { SandboxThread } from './sandbox-thread.ts'
 
 export const SANDBOX_LIMITS: SandboxLimits = {
@@ -22,6 +23,7 @@ export class Sandbox {
   readonly #idle: SandboxThread[] = []
   readonly #busy = new Set<SandboxThread>()
   #spare: SandboxThread | null = null
+  #interpreter: Interpreter | null = null
   #running = 0
   #queue: (() => void)[] = []
   #isClosed = false
@@ -53,6 +55,12 @@ export class Sandbox {
       this.#rest(thread)
       for (const go of this.#queue.splice(0)) go()
     }
+  }
+
+  /** Makes a thread ready for the next tenant whose code runs. */
+  prepare(): void {
+    if (this.#isClosed || this.#spare?.isSpoiled === false) return
+    this.#spare = this.#newThread()
   }
 
   /** Ends every thread, and what runs in it. */
@@ -90,13 +98,16 @@ export class Sandbox {
 
   /** The one that stands ready; another one is made in its place once this run is under way. */
   #fresh(): SandboxThread {
-    const thread = this.#spare ?? new SandboxThread(this.#limits)
+    const thread = this.#spare ?? this.#newThread()
     this.#spare = null
-    setImmediate(() => {
-      if (!this.#isClosed && (this.#spare === null || this.#spare.isSpoiled))
-        this.#spare = new SandboxThread(this.#limits)
-    })
+    setImmediate(() => this.prepare())
     return thread
+  }
+
+  #newThread(): SandboxThread {
+    return new SandboxThread(this.#limits, this.#interpreter, (interpreter) => {
+      this.#interpreter = interpreter
+    })
   }
 
   #rest(thread: SandboxThread): void {

@@ -1,107 +1,61 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { setPriority } from 'node:os'
 import type { MessagePort } from 'node:worker_threads'
-import {
-  newQuickJSWASMModule,
-  type QuickJSContext,
-  type QuickJSHandle,
-  type QuickJSRuntime,
-  type QuickJSWASMModule
-} from 'quickjs-emscripten'
-import { PRELUDE } from './guest.ts'
-import type { Order, Overrun, Report, RunLimits } from './messages.ts'
+import type { QuickJSHandle } from 'quickjs-emscripten'
+import { compileInterpreter, FILE, Machine, type Master } from './machine.ts'
+import type { Interpreter, Order, Overrun, Report, RunLimits } from './messages.ts'
 
 /*
- * The thread that code of users runs in: an interpreter of its own, compiled to WebAssembly. Each run has a fresh
- * runtime. Of the guest's objects nothing is read here: it calls `post` and `ask` with texts, which are measured before
- * they are copied out. After a limit was crossed the main thread ends this one.
+ * The thread that code of users runs in. Of the guest's objects nothing is read here: it calls `post` and `ask` with
+ * texts, which are measured before they are copied out. After a limit was crossed the main thread ends this one.
  */
 
-class Run {
+class Run implements Master {
+  readonly #machine: Machine
   readonly #limits: RunLimits
   readonly #report: (report: Report) => void
-  readonly #runtime: QuickJSRuntime
-  readonly #context: QuickJSContext
-  readonly #handles: QuickJSHandle[] = []
-  readonly #start: QuickJSHandle
-  readonly #fail: QuickJSHandle
-  readonly #settle: QuickJSHandle
   /** When the code of this segment began; the time that earlier segments took. */
-  #began = 0
+  #began = performance.now()
   #usedMs = 0
   #waiting = 0
   #calls = 0
   isOver = false
+  /** It crossed a limit. */
+  isSpoiled = false
 
-  constructor(engine: QuickJSWASMModule, limits: RunLimits, report: (report: Report) => void) {
+  constructor(machine: Machine, limits: RunLimits, report: (report: Report) => void) {
+    this.#machine = machine
     this.#limits = limits
     this.#report = report
-    this.#runtime = engine.newRuntime()
-    this.#runtime.setMemoryLimit(limits.memoryBytes)
-    this.#runtime.setMaxStackSize(STACK_BYTES)
-    this.#runtime.setInterruptHandler(() => this.isOver || this.#isOutOfTime())
-    this.#context = this.#runtime.newContext()
-    this.#began = performance.now()
-    const context = this.#context
-    const guest = this.#keep(context.unwrapResult(context.evalCode(PRELUDE, 'prelude.js')))
-    const post = this.#keep(context.newFunction('post', (name, number, text) => this.#post(name, number, text)))
-    const ask = this.#keep(context.newFunction('ask', (_name, text) => this.#ask(text)))
-    const world = this.#keep(context.unwrapResult(context.callFunction(guest, context.undefined, post, ask)))
-    this.#start = this.#keep(context.getProp(world, 'start'))
-    this.#fail = this.#keep(context.getProp(world, 'fail'))
-    this.#settle = this.#keep(context.getProp(world, 'settle'))
+    machine.master = this
   }
 
   start(code: string, input: string): void {
-    this.#began = performance.now()
-    if (input === 'null' && !this.#parses(code)) return
-    const context = this.#context
-    const evaluated = context.evalCode(code, FILE, { type: 'global' })
-    if (evaluated.error !== undefined) {
-      this.#call(this.#fail, this.#keep(evaluated.error))
-    } else {
-      evaluated.value.dispose()
-      this.#call(this.#start, this.#keep(context.newString(input)))
+    const { context, start } = this.#machine
+    const loaded = this.#machine.load(code)
+    if ('error' in loaded) {
+      this.#end(this.#isOutOfTime() ? { kind: 'over', overrun: 'time' } : this.#syntaxOf(loaded.error))
+      return
     }
+    const given = context.newString(input)
+    this.#call(start, loaded.main, given)
     this.#drain()
-  }
-
-  /** Reports a code that does not. */
-  #parses(code: string): boolean {
-    const parsed = this.#context.evalCode(code, FILE, { type: 'global', compileOnly: true })
-    if (parsed.error === undefined) {
-      parsed.value.dispose()
-      return true
-    }
-    this.#end(this.#syntaxOf(this.#keep(parsed.error)))
-    return false
   }
 
   reply(number: number, isFine: boolean, text: string): void {
     if (this.isOver) return
     this.#waiting--
     this.#began = performance.now()
-    const context = this.#context
+    const { context, settle } = this.#machine
     const reply = context.newString(text)
-    this.#call(this.#settle, context.newNumber(number), isFine ? context.true : context.false, reply)
+    this.#call(settle, context.newNumber(number), isFine ? context.true : context.false, reply)
     reply.dispose()
     this.#drain()
   }
 
-  /** Frees the runtime with all that is in it. */
-  dispose(): void {
-    for (const handle of this.#handles) handle.dispose()
-    this.#context.dispose()
-    this.#runtime.dispose()
-  }
-
-  #keep(handle: QuickJSHandle): QuickJSHandle {
-    this.#handles.push(handle)
-    return handle
-  }
-
   #call(what: QuickJSHandle, ...values: QuickJSHandle[]): void {
     if (this.isOver) return
-    const result = this.#context.callFunction(what, this.#context.undefined, ...values)
+    const result = this.#machine.context.callFunction(what, this.#machine.context.undefined, ...values)
     if (result.error === undefined) {
       result.value.dispose()
       return
@@ -113,12 +67,12 @@ class Run {
   /** Runs what promises have made due, until it is over or everything waits. */
   #drain(): void {
     while (!this.isOver) {
-      const ran = this.#runtime.executePendingJobs(JOBS_AT_ONCE)
+      const ran = this.#machine.runtime.executePendingJobs(JOBS_AT_ONCE)
       ran.error?.dispose()
       if (this.isOver) break
       if (this.#isOutOfTime()) this.#end({ kind: 'over', overrun: 'time' })
       else if (ran.error !== undefined) this.#end({ kind: 'over', overrun: this.#overrun() })
-      else if (!this.#runtime.hasPendingJob()) break
+      else if (!this.#machine.runtime.hasPendingJob()) break
     }
     this.#usedMs += performance.now() - this.#began
     if (this.isOver) return
@@ -126,7 +80,7 @@ class Run {
     else this.#report({ kind: 'waiting' })
   }
 
-  #post(name: QuickJSHandle, number: QuickJSHandle, text: QuickJSHandle): void {
+  post(name: QuickJSHandle, number: QuickJSHandle, text: QuickJSHandle): void {
     if (this.isOver) return
     const what = this.#textOf(name)
     const said = this.#textOf(text)
@@ -141,27 +95,34 @@ class Run {
       this.#end({ kind: 'over', overrun: 'calls' })
     } else {
       this.#waiting++
-      this.#report({ kind: 'call', name: what, number: this.#context.getNumber(number), text: said })
+      this.#report({ kind: 'call', name: what, number: this.#machine.context.getNumber(number), text: said })
     }
   }
 
   /** Digests and random bytes; the reply is JSON. */
-  #ask(text: QuickJSHandle): QuickJSHandle {
+  ask(text: QuickJSHandle): QuickJSHandle {
     const order = this.#textOf(text)
-    return this.#context.newString(order === null ? '{"error":"Too long"}' : answerCrypto(order))
+    return this.#machine.context.newString(order === null ? '{"error":"Too long"}' : answerCrypto(order))
   }
 
   /** A copy of a guest's string; null when it is none, or over the limit. */
   #textOf(handle: QuickJSHandle): string | null {
-    if (this.#context.typeof(handle) !== 'string') return null
-    const length = this.#context.getProp(handle, 'length').consume((value) => this.#context.getNumber(value))
-    return length <= this.#limits.textLength ? this.#context.getString(handle) : null
+    if (this.#machine.context.typeof(handle) !== 'string') return null
+    const length = this.#machine.context
+      .getProp(handle, 'length')
+      .consume((value) => this.#machine.context.getNumber(value))
+    return length <= this.#limits.textLength ? this.#machine.context.getString(handle) : null
   }
 
   #syntaxOf(error: QuickJSHandle): Report {
-    const word = (name: string) => this.#context.getProp(error, name).consume((value) => this.#textOf(value) ?? '')
+    const word = (name: string) =>
+      this.#machine.context.getProp(error, name).consume((value) => this.#textOf(value) ?? '')
     const place = /:([0-9]{1,9})(?::([0-9]{1,9}))?/.exec(word('stack').replace(FILE, ''))
     return { kind: 'syntax', why: word('message'), line: Number(place?.[1] ?? 1), column: Number(place?.[2] ?? 1) }
+  }
+
+  mayGoOn(): boolean {
+    return !this.isOver && !this.#isOutOfTime()
   }
 
   #isOutOfTime(): boolean {
@@ -175,6 +136,7 @@ class Run {
   #end(report: Report): void {
     if (this.isOver) return
     this.isOver = true
+    this.isSpoiled = report.kind === 'over'
     this.#report(report)
   }
 }
@@ -204,23 +166,46 @@ function answerCrypto(text: string): string {
   }
 }
 
-/** The runtime of the next run is made before it is asked for. */
-export async function attend(port: MessagePort, limits: RunLimits): Promise<void> {
-  const engine = await newQuickJSWASMModule()
+/** @param shared The interpreter, where another thread has compiled it already. */
+export async function attend(port: MessagePort, limits: RunLimits, shared: Interpreter | null): Promise<void> {
+  yieldToOthers()
+  const interpreter = shared ?? (await compileInterpreter())
   const report = (said: Report) => port.postMessage(said)
-  let run = new Run(engine, limits, report)
+  let machine = await Machine.make(interpreter, limits)
+  let run: Run | null = null
+  const hear = (order: Order) => {
+    if (order.kind === 'run') {
+      run = new Run(machine, limits, report)
+      run.start(order.code, order.input)
+    } else run?.reply(order.number, order.isFine, order.text)
+    if (run === null || !run.isOver) return
+    // The main thread ends this one when a limit was crossed.
+    if (!run.isSpoiled && !machine.rest()) renewed = renew()
+    run = null
+  }
+  let renewed: Promise<void> | null = null
+  const renew = async (): Promise<void> => {
+    machine = await Machine.make(interpreter, limits)
+    renewed = null
+  }
   port.on('message', (order: Order) => {
-    if (order.kind === 'reply') run.reply(order.number, order.isFine, order.text)
-    else run.start(order.code, order.input)
-    if (!run.isOver) return
-    run.dispose()
-    run = new Run(engine, limits, report)
+    if (renewed === null) hear(order)
+    else void renewed.then(() => hear(order))
   })
-  report({ kind: 'ready' })
+  report({ kind: 'ready', interpreter: shared === null ? interpreter : null })
 }
 
-const FILE = 'reactor.js'
-const STACK_BYTES = 512 * 1024
+/** Whoever waits for a proxy goes first. On Linux a priority is a thread's own. */
+function yieldToOthers(): void {
+  if (process.platform !== 'linux') return
+  try {
+    setPriority(0, NICE)
+  } catch {
+    // It may be forbidden; then nobody goes first.
+  }
+}
+
+const NICE = 10
 const JOBS_AT_ONCE = 100
 const RANDOM_BYTES = 65_536
 const ALGORITHMS = ['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512']

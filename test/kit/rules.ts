@@ -59,7 +59,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['lib/observe/metrics.ts'],
   re2js: ['lib/proxy/', 'lib/dialects/basis-theory/transforms/'],
   selfsigned: ['lib/cli/', 'test/', 'bench/'],
-  'quickjs-emscripten': ['lib/reactor/thread.ts'],
+  'quickjs-emscripten': ['lib/reactor/machine.ts', 'lib/reactor/thread.ts'],
   'sodium-native': ['lib/vault/'],
   xpath: ['lib/proxy/capture'],
   yaml: ['lib/config/'],

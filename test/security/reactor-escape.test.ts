@@ -26,7 +26,7 @@ t.test('there is no way to the world outside', async (t) => {
     })
   }
   t.match(await run(reactorCode('return await import("fs")')), { kind: 'fault' }, 'import()')
-  t.match(await run('import fs from "fs"\nmodule.exports = () => fs'), { kind: 'fault' }, 'import')
+  t.match(await run('import fs from "fs"\nmodule.exports = () => fs'), { kind: 'syntax' }, 'import')
 })
 
 t.test('constructors lead to functions of the sandbox alone', async (t) => {
@@ -64,6 +64,34 @@ t.test('prototypes that code changes are its own', async (t) => {
   t.strictSame(({} as { toJSON?: unknown }).toJSON, undefined)
   await run(reactorCode('globalThis.left = "secret"; require("crypto").left = "secret"; return 1'))
   t.strictSame(await raw('return [typeof left, typeof require("crypto").left]'), ['undefined', 'undefined'])
+})
+
+t.test('code that closes the function around it does not parse', async (t) => {
+  for (const code of [
+    `})\nglobalThis.escaped = 1\n(function () {`,
+    `/*`,
+    'module.exports = `',
+    'return 1',
+    `module.exports = () => 1 }, function () {`
+  ]) {
+    t.match(await run(code), { kind: 'syntax' }, code)
+  }
+  const commented = await run(`${reactorCode('return 1')}\n//`)
+  t.match(commented, { kind: 'value', value: 1 }, 'a comment at the end does not reach beyond it')
+})
+
+t.test('what is random is so in every run, though they begin alike', async (t) => {
+  const body = 'return [Math.random(), Math.random(), require("crypto").randomUUID()]'
+  const drawn = [await raw(body), await raw(body), await raw(body)].flat() as (number | string)[]
+  t.equal(new Set(drawn).size, 9)
+  for (const one of drawn) if (typeof one === 'number') t.ok(one >= 0 && one < 1)
+})
+
+t.test('a run that has taken much memory leaves none of it to the next', async (t) => {
+  const large = 'globalThis.kept = []; for (let i = 0; i < 400; i++) kept.push("s".repeat(1e5) + i); return kept.length'
+  t.equal(await raw(large), 400)
+  t.equal(await raw('return typeof kept'), 'undefined')
+  t.equal(await raw(large), 400)
 })
 
 t.test('a result that pretends to be something else is only a text', async (t) => {

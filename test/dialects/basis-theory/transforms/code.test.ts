@@ -9,7 +9,7 @@ import { newSandbox, reactorCode } from '../../../kit/reactor.ts'
 
 /* What code of a stored proxy sees of a message, and what becomes of what it returns. */
 
-const { sandbox, close } = newSandbox({ cpuMs: 500 })
+const { sandbox, close } = newSandbox()
 const { vault, caller: newCaller, close: closeVault } = await newVault()
 t.teardown(async () => {
   await close()
@@ -147,7 +147,12 @@ t.test('errors have the status of their class, and hold no value of the call', a
       }
     }
   )
-  await t.rejects(ofRequest('for (;;);'), { code: 'ERR_CODE_TIMEOUT', status: 408 })
+  const hasty = newSandbox({ cpuMs: 250 })
+  t.teardown(() => hasty.close())
+  await t.rejects(
+    runCode({ ...ports, run: (job) => hasty.sandbox.run(job) }, reactorCode('for (;;);'), 'request', request, run),
+    { code: 'ERR_CODE_TIMEOUT', status: 408 }
+  )
   await t.rejects(ofRequest('await new Promise(() => {})'), { code: 'ERR_CODE_RUNTIME' })
 })
 
