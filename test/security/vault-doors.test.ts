@@ -1,6 +1,6 @@
 /**
- * The attack: a key has leaked, and whoever holds it tries every door of both dialects in turn: the proxies, reflect,
- * detokenize, decrypt, reading, updating, rules for responses. Or they make tokens under names that other people's
+ * The attack: a key has leaked, and whoever holds it tries every door of both dialects in turn: the proxies, stored ones
+ * too, reflect, detokenize, decrypt, reading, updating, rules for responses. Or they make tokens under names that other people's
  * requests already use, so that the next request sends what they planted. What one door refuses no other may give, and a
  * destination that is not to hear of a token hears nothing at all.
  */
@@ -8,6 +8,7 @@ import t from 'tap'
 import { answering, newDestination } from '../kit/destination.ts'
 import { footprint, newUser } from '../kit/footprint.ts'
 import { newProxy, proxyRequest } from '../kit/proxy.ts'
+import { call, invoke, newApplication, newStoredProxy } from '../kit/stored-proxy.ts'
 import { newVault, purpose } from '../kit/vault.ts'
 
 const NUMBER = '4242424242424242'
@@ -20,18 +21,7 @@ const jane = await newUser(proxy, { 'card.primary.number': NUMBER })
 const field = `${jane}.card.primary.number`
 await proxy.token(NUMBER, { id: 'victim' })
 
-async function api(
-  key: string,
-  method: string,
-  path: string,
-  json?: object
-): Promise<{ status: number; text: string }> {
-  const body = json === undefined ? '' : JSON.stringify(json)
-  const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
-  const head = `${method} ${path} HTTP/1.1\r\nHost: x\r\nBT-API-KEY: ${key}\r\nContent-Type: ${type}\r\n`
-  const answer = await proxy.request(Buffer.from(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`))
-  return { status: answer.status, text: answer.body.toString() }
-}
+const api = (key: string, method: string, path: string, json?: object) => call(proxy, method, path, json, key)
 
 /** Connections and requests that the destination has seen. */
 const heard = (): number => destination.attempts + destination.requests.length
@@ -104,6 +94,16 @@ t.test('reading, even in plain, is not sending, and a masked read is not a plain
   t.equal(heard(), before, 'no destination heard of it')
 })
 
+t.test('a stored proxy asks for a right to send, and reading or creating is none', async (t) => {
+  const { key } = await newStoredProxy(proxy, destination.url)
+  const before = heard()
+  for (const permission of ['token:read', 'token:create', 'proxy:read']) {
+    const apiKey = await proxy.newKey([permission])
+    t.equal((await invoke(proxy, key, { apiKey, body: '"{{ victim }}"' })).status, 403, permission)
+  }
+  t.equal(heard(), before)
+})
+
 t.test('a rule for the response needs its right before the destination is called', async (t) => {
   const before = heard()
   const user = await proxy.newKey(['token:use'])
@@ -126,14 +126,26 @@ t.test('what is bound goes nowhere else: by application, by container, by token,
   await proxy.vault.tenants.bind(by, '/bound/', ['psp.example'], 't')
   await proxy.vault.tenants.bind(by, '/pci/', ['psp.example'], 't')
   const leaked = await proxy.newKey(['token:use'], { destinations: ['psp.example'] })
+  const application = await newApplication(proxy, { destinations: [`localhost:${destination.port}`] })
+  const attached = { application: { id: application } }
+  const asked = await newStoredProxy(proxy, destination.url, attached)
+  const open = await newStoredProxy(proxy, destination.url, { ...attached, require_auth: false })
   const before = heard()
-  for (const id of ['in-container', 'bound-token', field])
-    t.equal((await send(proxy.key, `"{{ ${id} }}"`)).status, 403, id)
+  for (const id of ['in-container', 'bound-token', field]) {
+    const body = `"{{ ${id} }}"`
+    t.equal((await send(proxy.key, body)).status, 403, id)
+    t.equal((await invoke(proxy, asked.key, { body })).status, 403, `${id} by a stored proxy`)
+    t.equal((await invoke(proxy, open.key, { body, apiKey: null })).status, 403, `${id} by one that asks for no key`)
+  }
   t.equal((await jit(proxy.key, `{{ ${field} }}`)).status, 403)
   t.equal((await send(leaked, '"{{ victim }}"')).status, 403)
   t.equal((await jit(leaked, 'ping')).status, 403)
+  for (const body of ['"{{ victim }}"', '"ping"'])
+    t.equal((await invoke(proxy, asked.key, { body, apiKey: leaked })).status, 403, 'nor the caller by a stored proxy')
   t.equal(heard(), before, 'the destination never heard of it')
   t.equal((await send(proxy.key, '"{{ victim }}"')).status, 200, 'what is not bound goes')
+  t.equal((await invoke(proxy, asked.key, { body: '"{{ victim }}"' })).status, 200)
+  t.equal((await invoke(proxy, open.key, { body: '"{{ victim }}"', apiKey: null })).status, 200)
   await proxy.vault.tenants.bind(by, '/pci/', null, 't')
 })
 

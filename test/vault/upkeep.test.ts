@@ -149,6 +149,7 @@ t.test('tokens move to another vault, without their cvc', async (t) => {
     expiresAt: null
   }))
   await from.vault.create(caller, others, 't')
+  await from.vault.shelves.proxies.write(caller, 'p1', '{"key":"marked-key"}', null, 't')
   const [key] = parseMasterKeys(newMasterKey())
   if (key === undefined) throw new Error('no key')
   const pieces: Buffer[] = []
@@ -170,6 +171,7 @@ t.test('tokens move to another vault, without their cvc', async (t) => {
     t.same([view.createdAt, view.rest.metadata], [kept[0]?.createdAt, { a: '1' }])
     const all = { caller: reader, condition: null, permission: 'token:read', isExact: false } as const
     t.equal((await to.vault.page(all, 1, 1, 't')).total, 251)
+    t.match(await to.vault.shelves.proxies.find('marked-key'), { tenant: 'acme', volume: { id: 'p1' } })
     t.same(await to.vault.importFrom(key, read(file, 7)), { made: 0, existing: 251 }, 'again, in small pieces')
     await to.vault.close()
   })
@@ -286,5 +288,38 @@ t.test('documents of the dialects are sealed, and follow the rotation of keys', 
   await proxies.write(caller, 'p1', '{"b":1}', volume, 't')
   await t.rejects(proxies.remove(caller, volume, 't'), { code: 'ERR_CONFLICT' })
   t.match(await proxies.list('acme', 0, 10), { volumes: [{ id: 'p1', text: '{"b":1}' }], total: 1 })
+  await one.vault.close()
+})
+
+t.test('a document is found by the key in it, which the store does not hold', async (t) => {
+  const one = await open()
+  const caller = await one.caller()
+  const { proxies, reactors } = one.vault.shelves
+  await proxies.write(caller, 'p1', '{"key":"marked-key-1"}', null, 't')
+  t.match(await proxies.find('marked-key-1'), { tenant: 'acme', volume: { id: 'p1' } })
+  t.equal(await proxies.find('marked-key-2'), null)
+  t.equal(await reactors.find('marked-key-1'), null, 'on its own shelf alone')
+  const rows = await one.store.scan('keys', { prefix: '', limit: 100 })
+  t.notMatch(rows.map(({ key, value }) => key + value.toString('latin1')).join(), 'marked-key')
+  const isOfProxy = ({ value }: { value: Buffer }) => value.includes('"proxies"')
+  const before = rows.find(isOfProxy)
+  const putBack = async () => {
+    if (before !== undefined)
+      await one.store.write({ changes: [{ table: 'keys', key: before.key, value: before.value }] })
+  }
+  const volume = await proxies.read('acme', 'p1')
+  if (volume === null || before === undefined) throw new Error('no document')
+  await proxies.write(caller, 'p1', '{"key":"marked-key-2"}', volume, 't')
+  t.equal(await proxies.find('marked-key-1'), null, 'a key that was replaced')
+  await putBack()
+  t.equal(await proxies.find('marked-key-1'), null, 'nor when its row is put back')
+  t.match(await proxies.find('marked-key-2'), { volume: { text: '{"key":"marked-key-2"}' } })
+  const found = await proxies.find('marked-key-2')
+  if (found !== null) await proxies.remove(caller, found.volume, 't')
+  t.equal(await proxies.find('marked-key-2'), null)
+  await putBack()
+  t.equal(await proxies.find('marked-key-1'), null, 'of a document that is gone')
+  await one.store.write({ changes: [{ table: 'keys', key: before.key, value: Buffer.from('{"shelf":"proxies"}') }] })
+  await t.rejects(proxies.find('marked-key-1'), { code: 'ERR_INTERNAL' }, 'nor by a row that somebody else wrote')
   await one.vault.close()
 })

@@ -243,13 +243,21 @@ t.test('the end of a tenant takes all that is its own, and nothing of others', a
   const token = { type: 'token', container: '/general/high/', data: '"x"', id: 'of-tenant', expiresAt: null }
   for (const caller of [last, neighbour]) await vault.create(caller, [token], 't')
   await vault.tenants.bind(last, '/bound/', ['psp.example'], 't')
+  for (const caller of [last, neighbour])
+    await vault.shelves.proxies.write(caller, 'p1', `{"key":"of-${caller.tenant}"}`, null, 't')
   const reader = await newCaller({ tenant: 'ending', permissions: ['token:read'] })
   t.equal((await fault(ask('DELETE', '/tenants/self', {}, reader))).code, 'ERR_PERMISSION')
   t.match(JSON.parse((await ask('GET', '/tenants/self/reports/usage', {}, last)).body ?? ''), { total_tokens: 1 })
   t.equal((await ask('DELETE', '/tenants/self', {}, last)).status, 204)
-  for (const table of ['tokens', 'index', 'applications', 'bindings', 'settings'] as const)
+  for (const table of ['tokens', 'index', 'applications', 'bindings', 'settings', 'proxies'] as const)
     t.same(await store.keys(table, { prefix: 'ending:', limit: 9 }), [], table)
   const rows = await store.scan('keys', { prefix: '', limit: 1000 })
+  t.notOk(
+    rows.some(({ value }) => value.includes('"tenant":"ending"')),
+    'nor a row by which a proxy is found'
+  )
+  t.equal(await vault.shelves.proxies.find('of-ending'), null)
+  t.match(await vault.shelves.proxies.find('of-ending-2'), { tenant: 'ending-2' })
   for (const { application } of [last, other, reader]) t.notOk(rows.some(({ value }) => value.includes(application)))
   t.equal((await vault.read(neighbour, 'of-tenant', purpose('read'))).id, 'of-tenant')
   const { entries } = await vault.tenants.log('ending', { entity: 'tenant' }, 0, 9)

@@ -1,0 +1,3 @@
+import { judgeProxiesBySdks } from './_proxy-sdks.ts'
+
+await judgeProxiesBySdks()
