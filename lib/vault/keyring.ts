@@ -58,6 +58,7 @@ export class Keyring {
   readonly #tenants = new Map<string, KeyObject>()
   #root: Buffer = Buffer.alloc(0)
   #current: DataKey | null = null
+  #lastOpener: DataKey | null = null
   #making: Promise<DataKey> | null = null
 
   private constructor(options: KeyringOptions, first: MasterKey) {
@@ -208,7 +209,12 @@ export class Keyring {
 
   /** The key that opens the seal at `bytes[at..]`; undefined when this process has not heard of it yet: `fetch` it. */
   opener(bytes: Buffer, at: number): DataKey | undefined {
-    return this.#data.get(sealKeyId(bytes, at))
+    const id = sealKeyId(bytes, at)
+    const last = this.#lastOpener
+    if (last !== null && last.id === id) return last
+    const key = this.#data.get(id)
+    if (key !== undefined) this.#lastOpener = key
+    return key
   }
 
   /** Reads a data key that another process has made. Throws ERR_INTERNAL when there is none. */

@@ -66,12 +66,21 @@ export interface ContainerBindings {
   admit(tenant: string, container: string, destination: DestinationName): boolean
 }
 
-interface Entry {
+/** What the store has under an id. */
+class Entry {
   readonly id: string
   readonly record: TokenRecord
+  /** True when the id can stand in JSON as it is. */
+  readonly isPlain: boolean
   /** True once a subject has chosen it. */
-  isChosen: boolean
-  data: Secret | null
+  isChosen = false
+  data: Secret | null = null
+
+  constructor(id: string, record: TokenRecord, plain: boolean) {
+    this.id = id
+    this.record = record
+    this.isPlain = plain
+  }
 }
 
 export interface RevealParts {
@@ -144,64 +153,63 @@ export class Revealer {
     rows: readonly (Buffer | undefined)[]
   ): MaybePromise<FoundToken[]> {
     const now = this.#parts.now()
-    // :: id → what the store has under it
-    const entries = new Map<string, Entry>()
-    for (let at = 0; at < ids.length; at++) {
-      const row = rows[at]
-      const id = ids[at] as string
-      if (row === undefined || !isWellFormed(id)) continue
-      const record = new TokenRecord(row)
-      if (!record.isExpired(now)) entries.set(id, { id, record, isChosen: false, data: null })
-    }
+    const entries: (Entry | undefined)[] = []
+    for (let at = 0; at < ids.length; at++) entries.push(entryOf(ids[at] as string, rows[at], now))
+    const places = ids.length <= FEW ? null : placesOf(ids)
     const chosen: Entry[] = []
+    const candidatesChosen: number[] = []
     const distinct: Entry[] = []
-    const places: number[] = []
-    const unknown = new Set<string>()
-    for (const { text, candidates } of subjects) {
+    let unknown: Set<string> | null = null
+    for (let nth = 0; nth < subjects.length; nth++) {
+      const { text, candidates } = subjects[nth] as RevealSubject
       let place = 0
       let entry: Entry | undefined
       for (; place < candidates.length; place++) {
-        entry = entries.get(candidates[place] as string)
+        entry = entries[placeOf(candidates[place] as string, ids, nth, places)]
         if (entry !== undefined) break
       }
-      if (entry === undefined) unknown.add(text)
-      else {
-        chosen.push(entry)
-        places.push(place)
-        if (!entry.isChosen) distinct.push(entry)
-        entry.isChosen = true
+      if (entry === undefined) {
+        unknown ??= new Set()
+        unknown.add(text)
+        continue
       }
+      chosen.push(entry)
+      candidatesChosen.push(place)
+      if (!entry.isChosen) distinct.push(entry)
+      entry.isChosen = true
     }
     if (distinct.length > limit) throw overLimit(limit)
-    if (unknown.size > 0) throw this.#refuse(caller, purpose, distinct, unknownTokens([...unknown]))
+    if (unknown !== null) throw this.#refuse(caller, purpose, distinct, unknownTokens([...unknown]))
     this.#check(caller, purpose, distinct)
     this.#intend(caller, purpose, distinct)
-    return this.#open(caller, distinct, chosen, places)
+    return this.#open(caller, distinct, chosen, candidatesChosen)
   }
 
   /** Permission for each token's container, then the bindings of containers and tokens. */
   #check(caller: Caller, purpose: Purpose, entries: readonly Entry[]): void {
     const permission = purpose.door === 'proxy' || purpose.door === 'reactor' ? 'token:use' : 'token:read'
     let forbidden: string[] | null = null
-    let unbound = true
+    const { destination } = purpose
+    let admitted = true
+    // Of the container before: most batches have but one.
+    let container: string | null = null
+    let isAllowed = false
+    let isAdmitted = false
     for (const { id, record } of entries) {
-      const container = record.container
-      if (caller.allows(permission, container) !== 'reveal') {
+      if (record.container !== container) {
+        container = record.container
+        isAllowed = caller.allows(permission, container) === 'reveal'
+        isAdmitted = destination === null || this.#parts.bindings.admit(caller.tenant, container, destination)
+      }
+      if (!isAllowed) {
         forbidden ??= []
         forbidden.push(id)
-      } else if (purpose.destination !== null && !this.#admits(caller.tenant, record, container, purpose.destination)) {
-        unbound = false
+      } else if (!isAdmitted || (destination !== null && record.isBound && !boundTo(record, destination))) {
+        admitted = false
       }
     }
     if (forbidden !== null) throw this.#refuse(caller, purpose, entries, forbiddenTokens(permission, forbidden))
-    if (!unbound) throw this.#refuse(caller, purpose, entries, destinationForbidden())
-  }
-
-  #admits(tenant: string, record: TokenRecord, container: string, destination: DestinationName): boolean {
-    if (!this.#parts.bindings.admit(tenant, container, destination)) return false
-    if (!record.isBound) return true
-    const { destinations } = record.rest
-    return destinations === undefined || new DestinationList(destinations).admits(destination)
+    if (!admitted) throw this.#refuse(caller, purpose, entries, destinationForbidden())
   }
 
   #intend(caller: Caller, purpose: Purpose, entries: readonly Entry[]): void {
@@ -309,23 +317,74 @@ function fewCandidates(subjects: readonly RevealSubject[]): string[] {
   return ids
 }
 
+function entryOf(id: string, row: Buffer | undefined, now: number): Entry | undefined {
+  if (row === undefined) return undefined
+  const plain = isPlain(id)
+  // Half a surrogate pair would pass for another id in UTF-8.
+  if (!plain && !isWellFormed(id)) return undefined
+  const record = new TokenRecord(row)
+  return record.isExpired(now) ? undefined : new Entry(id, record, plain)
+}
+
+function placesOf(ids: readonly string[]): Map<string, number> {
+  // :: id → its index
+  const places = new Map<string, number>()
+  for (let at = 0; at < ids.length; at++) places.set(ids[at] as string, at)
+  return places
+}
+
+/** The index of an id, which is most often that of its subject; `places` is null when they are few. */
+function placeOf(id: string, ids: readonly string[], likely: number, places: Map<string, number> | null): number {
+  if (ids[likely] === id) return likely
+  return places === null ? ids.indexOf(id) : (places.get(id) ?? -1)
+}
+
+/** True when the token's own binding admits the destination. */
+function boundTo(record: TokenRecord, destination: DestinationName): boolean {
+  const { destinations } = record.rest
+  return destinations === undefined || new DestinationList(destinations).admits(destination)
+}
+
 /** The members of an audit record, each with a comma after it. */
 function describe(caller: Caller, purpose: Purpose, entries: readonly Entry[]): string {
   const { door, destination, traceId, reason } = purpose
   let text = `"door":"${door}",${caller.auditText}"tokens":[`
   for (let at = 0; at < entries.length; at++) {
-    if (at > 0) text += ','
-    text += quote((entries[at] as Entry).id)
+    const { id, isPlain: plain } = entries[at] as Entry
+    text += plain ? (at === 0 ? `"${id}"` : `,"${id}"`) : `${at === 0 ? '' : ','}${JSON.stringify(id)}`
   }
   text += '],'
-  if (destination !== null)
-    text += `"to":${quote(`${destination.host}:${destination.port}`)},"method":${quote(destination.method)},`
+  if (destination !== null) text += destinationText(destination)
   if (reason !== null) text += `"reason":${freeText(reason)},`
   return `${text}"trace":${quote(traceId)},`
 }
 
-const quote = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text))
-const PLAIN = /^[A-Za-z0-9 ._:@-]*$/
+/** The same for a destination: the last one's is kept. */
+function destinationText({ host, port, method }: DestinationName): string {
+  const last = lastDestination
+  if (last.host === host && last.port === port && last.method === method) return last.text
+  const text = `"to":${quote(`${host}:${port}`)},"method":${quote(method)},`
+  lastDestination = { host, port, method, text }
+  return text
+}
+
+let lastDestination = { host: '', port: 0, method: '', text: '' }
+
+const quote = (text: string): string => (isPlain(text) ? `"${text}"` : JSON.stringify(text))
+
+/** True for ASCII text that needs no escape in JSON. */
+function isPlain(text: string): boolean {
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false
+  }
+  return true
+}
+
+const SPACE = 0x20
+const TILDE = 0x7e
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
 
 const overLimit = (limit: number) => new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens`)
 const destinationForbidden = () =>

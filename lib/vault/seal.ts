@@ -20,6 +20,7 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomFillSync } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { SluiceError } from '../errors.ts'
+import { Scratch, writeText } from './scratch.ts'
 
 export type SealFormat = 1 | 2
 export const AES_256_GCM = 1
@@ -106,13 +107,12 @@ export function open(key: DataKey, bytes: Buffer, at: number, end: number, place
   const from = at + 5 + nonceBytes
   if (format !== key.format || end - from < 16) throw broken()
   const associated = associate(bytes, at, place)
-  if (format === XCHACHA20_POLY1305) {
-    return openXChaCha(key, bytes.subarray(from, end), bytes.subarray(at + 5, from), associated)
-  }
-  const decipher = createDecipheriv('aes-256-gcm', key.key, bytes.subarray(at + 5, from), TAG)
+  const nonce = nonces.take(bytes, at + 5, nonceBytes)
+  if (format === XCHACHA20_POLY1305) return openXChaCha(key, texts.take(bytes, from, end - from), nonce, associated)
+  const decipher = createDecipheriv('aes-256-gcm', key.key, nonce, TAG)
   decipher.setAAD(associated)
-  decipher.setAuthTag(bytes.subarray(end - 16, end))
-  const plain = decipher.update(bytes.subarray(from, end - 16))
+  decipher.setAuthTag(tags.take(bytes, end - 16, 16))
+  const plain = decipher.update(texts.take(bytes, from, end - 16 - from))
   try {
     decipher.final()
   } catch {
@@ -124,51 +124,48 @@ export function open(key: DataKey, bytes: Buffer, at: number, end: number, place
   return text
 }
 
-function openXChaCha(key: DataKey, sealed: Buffer, nonce: Buffer, associated: Buffer): string {
+function openXChaCha(key: DataKey, sealed: Uint8Array, nonce: Uint8Array, associated: Buffer): string {
   const length = sealed.length - 16
-  if (length > plainScratch.length) plainScratch = Buffer.alloc(length * 2)
-  const plain = plainScratch.subarray(0, length)
+  plains.reserve(length)
+  const plain = plains.view(length)
   try {
     sodium().crypto_aead_xchacha20poly1305_ietf_decrypt(plain, null, sealed, associated, nonce, rawOf(key))
   } catch {
     throw broken()
   }
-  const text = plainScratch.toString('utf8', 0, length)
+  const text = plain.toString('utf8')
   plain.fill(0)
   return text
 }
 
-/** Writes the associated data into a scratch buffer that the next call overwrites. */
+/** Writes the associated data into a scratch that the next call overwrites. */
 function associate(head: Buffer, at: number, place: SealPlace): Buffer {
   const { tenant, id, header, start, end } = place
   const needed = 5 + 1 + 2 + tenant.length * 3 + 2 + id.length * 3 + 4 + (end - start)
-  if (needed > scratch.length) {
-    scratch = Buffer.alloc(needed * 2)
-    scratchTenant = null
+  if (needed > associations.bytes.length) {
+    associations.reserve(needed)
+    writtenTenant = null
   }
-  scratch[0] = head[at] as number
-  scratch[1] = head[at + 1] as number
-  scratch[2] = head[at + 2] as number
-  scratch[3] = head[at + 3] as number
-  scratch[4] = head[at + 4] as number
-  scratch[5] = place.purpose
-  if (tenant !== scratchTenant) {
-    const written = scratch.write(tenant, 8, 'utf8')
-    scratch[6] = written >>> 8
-    scratch[7] = written & 0xff
-    scratchTenant = tenant
+  const { bytes } = associations
+  for (let n = 0; n < 5; n++) bytes[n] = head[at + n] as number
+  bytes[5] = place.purpose
+  if (tenant !== writtenTenant) {
+    const written = writeText(tenant, bytes, 8)
+    bytes[6] = written >>> 8
+    bytes[7] = written & 0xff
+    writtenTenant = tenant
     afterTenant = 8 + written
   }
   let to = afterTenant
-  let length = scratch.write(id, to + 2, 'utf8')
-  scratch[to] = length >>> 8
-  scratch[to + 1] = length & 0xff
+  let length = writeText(id, bytes, to + 2)
+  bytes[to] = length >>> 8
+  bytes[to + 1] = length & 0xff
   to += 2 + length
   length = end - start
-  scratch.writeUInt32BE(length, to)
+  bytes.writeUInt32BE(length, to)
   to += 4
-  scratch.set(start === 0 && end === header.length ? header : header.subarray(start, end), to)
-  return scratch.subarray(0, to + length)
+  bytes.set(start === 0 && end === header.length ? header : header.subarray(start, end), to)
+  return associations.view(to + length)
 }
 
 const broken = () => new SluiceError('ERR_INTERNAL', 'A sealed record of the vault does not open')
@@ -190,9 +187,9 @@ interface Sodium {
   crypto_aead_xchacha20poly1305_ietf_decrypt(
     plain: Buffer,
     none: null,
-    sealed: Buffer,
+    sealed: Uint8Array,
     associated: Buffer,
-    nonce: Buffer,
+    nonce: Uint8Array,
     key: Buffer
   ): number
 }
@@ -214,8 +211,13 @@ export function sodium(): Sodium {
 const TAG = { authTagLength: 16 }
 const pool = Buffer.alloc(12 * 512)
 let poolAt = pool.length
-let scratch = Buffer.alloc(4096)
-/** The tenant that stands in the scratch buffer already, and the place after it. */
-let scratchTenant: string | null = null
+const nonces = new Scratch()
+const tags = new Scratch()
+/** Sealed texts, to be opened. */
+const texts = new Scratch()
+/** Opened ones: zero between two calls. */
+const plains = new Scratch()
+const associations = new Scratch()
+/** The tenant that stands in `associations` already, and the place after it. */
+let writtenTenant: string | null = null
 let afterTenant = 0
-let plainScratch = Buffer.alloc(4096)

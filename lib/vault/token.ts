@@ -142,7 +142,7 @@ export class TokenRecord {
   }
 
   get container(): string {
-    return this.bytes.toString('latin1', this.#containerAt, this.#containerAt + this.#containerLength)
+    return containerText(this.bytes, this.#containerAt, this.#containerLength)
   }
 
   get createdAt(): number {
@@ -194,6 +194,16 @@ export class TokenRecord {
     return this.bytes.readUInt16BE(this.#containerAt - 2)
   }
 }
+
+/** Containers are few: while the next one is the same, its text is. */
+function containerText(bytes: Buffer, at: number, length: number): string {
+  let same = length === lastContainer.length
+  for (let n = 0; same && n < length; n++) same = bytes[at + n] === lastContainer.charCodeAt(n)
+  if (!same) lastContainer = bytes.toString('latin1', at, at + length)
+  return lastContainer
+}
+
+let lastContainer = ''
 
 /** The id that a cvc's seal is bound to: the token's, then kind and day as they stand at `bytes[at..at+7)`. */
 export function cvcId(id: string, bytes: Buffer, at: number): string {

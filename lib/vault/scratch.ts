@@ -1,0 +1,46 @@
+/**
+ * Hot: per token. Bytes that live no longer than one synchronous call. Making a view of a buffer costs as much as copying
+ * two hundred bytes, so that the views of a scratch are made once and kept.
+ */
+export class Scratch {
+  bytes = Buffer.alloc(FIRST_BYTES)
+  readonly #views: Buffer[] = []
+
+  /** Makes room for `length` bytes; what was there is gone if it has to grow. */
+  reserve(length: number): void {
+    if (length <= this.bytes.length) return
+    this.bytes = Buffer.alloc(length * 2)
+    this.#views.length = 0
+  }
+
+  /** The first `length` bytes. */
+  view(length: number): Buffer {
+    if (length >= KEPT_BYTES) return this.bytes.subarray(0, length)
+    return (this.#views[length] ??= this.bytes.subarray(0, length))
+  }
+
+  /** `from[at..at+length)`: a copy when it is short, else a view of `from` itself. */
+  take(from: Uint8Array, at: number, length: number): Uint8Array {
+    if (length > COPIED_BYTES) return from.subarray(at, at + length)
+    const { bytes } = this
+    for (let n = 0; n < length; n++) bytes[n] = from[at + n] as number
+    return this.view(length)
+  }
+}
+
+/** Writes text as UTF-8 at `target[at..]`, where there is room for it; returns how many bytes it took. */
+export function writeText(text: string, target: Buffer, at: number): number {
+  const { length } = text
+  if (length > COPIED_BYTES) return target.write(text, at, 'utf8')
+  for (let n = 0; n < length; n++) {
+    const code = text.charCodeAt(n)
+    if (code > 0x7f) return target.write(text, at, 'utf8')
+    target[at + n] = code
+  }
+  return length
+}
+
+const FIRST_BYTES = 4096
+const KEPT_BYTES = 1024
+/** Beyond this, a call into the engine is faster than a loop. */
+const COPIED_BYTES = 128
