@@ -4,14 +4,16 @@
  * Reveal: find the tokens that a request names, check each, write the audit intent, open them. Synchronous over a
  * synchronous store.
  */
-import { SluiceError } from '../errors.ts'
+import { SluiceError, unreachable } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import type { Caller } from './access.ts'
 import { type Audit, freeText } from './audit.ts'
 import { DestinationList, type DestinationName } from './destinations.ts'
 import type { Keyring } from './keyring.ts'
-import { open, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
+import { isPlain, Scratch } from './scratch.ts'
+import { type DataKey, open, openWith, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
+import { Associated } from './associated.ts'
 import { type Cvc, cvcId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
 import { tokenText } from './token-view.ts'
 
@@ -42,10 +44,11 @@ export class FoundToken {
   readonly candidate: number
   readonly id: string
   readonly data: Secret
-  readonly #record: TokenRecord
+  readonly #record: TokenRecord | null
   readonly #tenant: string
 
-  constructor(candidate: number, id: string, data: Secret, record: TokenRecord, tenant: string) {
+  /** `record` is needed for `whole` only. */
+  constructor(candidate: number, id: string, data: Secret, record: TokenRecord | null, tenant: string) {
     this.candidate = candidate
     this.id = id
     this.data = data
@@ -53,8 +56,9 @@ export class FoundToken {
     this.#tenant = tenant
   }
 
-  /** The whole token object as JSON. */
+  /** The whole token object as JSON, of a subject whose form is `token`. */
   whole(): Secret {
+    if (this.#record === null) return unreachable('the data of a token was asked for, not all of it')
     const view = { ...this.#record.header, id: this.id, tenant: this.#tenant, shown: this.data, mayKnow: true }
     return new Secret(tokenText(view))
   }
@@ -70,15 +74,18 @@ export interface ContainerBindings {
 class Entry {
   readonly id: string
   readonly record: TokenRecord
+  /** Where the record lies behind the beginning of its associated data; null: elsewhere. */
+  readonly desk: Associated | null
   /** True when the id can stand in JSON as it is. */
   readonly isPlain: boolean
   /** True once a subject has chosen it. */
   isChosen = false
   data: Secret | null = null
 
-  constructor(id: string, record: TokenRecord, plain: boolean) {
+  constructor(id: string, record: TokenRecord, plain: boolean, desk: Associated | null) {
     this.id = id
     this.record = record
+    this.desk = desk
     this.isPlain = plain
   }
 }
@@ -94,6 +101,9 @@ export interface RevealParts {
 
 export class Revealer {
   readonly #parts: RevealParts
+  /** A few records and their associated data, for the length of one batch. */
+  readonly #desks: Associated[] = []
+  readonly #rowKey = new Scratch()
   /** Tokens opened so far. */
   revealed = 0
 
@@ -112,13 +122,15 @@ export class Revealer {
       throw this.#refuse(caller, purpose, [], destinationForbidden())
     }
     const ids = this.#candidates(subjects, limit)
-    const keys: string[] = []
-    for (const id of ids) keys.push(tokenKey(caller.tenant, id))
-    const rows = this.#parts.store.load('tokens', keys)
-    if (rows instanceof Promise) {
-      return rows.then((loaded) => this.#settle(caller, subjects, purpose, limit, ids, loaded))
+    const { store } = this.#parts
+    if (ids.length <= FEW && store.read !== undefined) {
+      return this.#settle(caller, subjects, purpose, limit, ids, this.#readEntries(store, caller.tenant, ids))
     }
-    return this.#settle(caller, subjects, purpose, limit, ids, rows)
+    const rows = store.load('tokens', tokenKeys(caller.tenant, ids))
+    if (rows instanceof Promise) {
+      return rows.then((loaded) => this.#settle(caller, subjects, purpose, limit, ids, this.#entries(ids, loaded)))
+    }
+    return this.#settle(caller, subjects, purpose, limit, ids, this.#entries(ids, rows))
   }
 
   /** As `Vault.invoke`. */
@@ -144,17 +156,49 @@ export class Revealer {
     return [...ids]
   }
 
+  /** What the store has under each id: each row is read right behind the beginning of its associated data. */
+  #readEntries(store: Store, tenant: string, ids: readonly string[]): (Entry | undefined)[] {
+    const now = this.#parts.now()
+    const entries: (Entry | undefined)[] = []
+    for (let at = 0; at < ids.length; at++) {
+      const id = ids[at] as string
+      const desk = (this.#desks[at] ??= new Associated())
+      const start = desk.beginPlain(PURPOSE_DATA, tenant, id)
+      const length =
+        start < 0 ? UNREAD : (store.read?.('tokens', desk.rowKey(this.#rowKey), desk.bytes, start) ?? UNREAD)
+      if (length > desk.bytes.length - start) entries.push(this.#loadEntry(store, tenant, id))
+      else
+        entries.push(
+          length < 0 ? undefined : entryOf(id, new TokenRecord(desk.bytes, start, start + length), true, desk, now)
+        )
+    }
+    return entries
+  }
+
+  /** The same for an id or a row out of the ordinary. */
+  #loadEntry(store: Store, tenant: string, id: string): Entry | undefined {
+    const rows = store.load('tokens', [tokenKey(tenant, id)])
+    return rows instanceof Promise ? unreachable('a store that reads at once') : this.#entries([id], rows)[0]
+  }
+
+  #entries(ids: readonly string[], rows: readonly (Buffer | undefined)[]): (Entry | undefined)[] {
+    const now = this.#parts.now()
+    return ids.map((id, at) => {
+      const row = rows[at]
+      // Half a surrogate pair would pass for another id in UTF-8.
+      if (row === undefined || !isWellFormed(id)) return undefined
+      return entryOf(id, new TokenRecord(row), isPlain(id), null, now)
+    })
+  }
+
   #settle(
     caller: Caller,
     subjects: readonly RevealSubject[],
     purpose: Purpose,
     limit: number,
     ids: readonly string[],
-    rows: readonly (Buffer | undefined)[]
+    entries: readonly (Entry | undefined)[]
   ): MaybePromise<FoundToken[]> {
-    const now = this.#parts.now()
-    const entries: (Entry | undefined)[] = []
-    for (let at = 0; at < ids.length; at++) entries.push(entryOf(ids[at] as string, rows[at], now))
     const places = ids.length <= FEW ? null : placesOf(ids)
     const chosen: Entry[] = []
     const candidatesChosen: number[] = []
@@ -182,7 +226,7 @@ export class Revealer {
     if (unknown !== null) throw this.#refuse(caller, purpose, distinct, unknownTokens([...unknown]))
     this.#check(caller, purpose, distinct)
     this.#intend(caller, purpose, distinct)
-    return this.#open(caller, distinct, chosen, candidatesChosen)
+    return this.#open(caller, subjects, distinct, chosen, candidatesChosen)
   }
 
   /** Permission for each token's container, then the bindings of containers and tokens. */
@@ -230,6 +274,7 @@ export class Revealer {
 
   #open(
     caller: Caller,
+    subjects: readonly RevealSubject[],
     distinct: readonly Entry[],
     chosen: readonly Entry[],
     places: readonly number[]
@@ -238,19 +283,38 @@ export class Revealer {
     for (const { record } of distinct) {
       if (keyring.opener(record.bytes, record.sealAt) !== undefined) continue
       const fetched = keyring.fetch(record.bytes, record.sealAt)
-      if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, distinct, chosen, places))
+      if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, subjects, distinct, chosen, places))
     }
-    for (const entry of distinct) {
-      entry.data = new Secret(this.plaintext(caller.tenant, entry.id, entry.record))
-    }
+    for (const entry of distinct) entry.data = new Secret(this.#plaintext(caller.tenant, entry))
     this.revealed += distinct.length
     const found: FoundToken[] = []
     for (let at = 0; at < chosen.length; at++) {
       const { id, record, data } = chosen[at] as Entry
       if (data === null) continue
-      found.push(new FoundToken(places[at] as number, id, data, record, caller.tenant))
+      // What lies on a desk is gone with the next batch.
+      const kept = (subjects[at] as RevealSubject).form === 'token' ? record.owned() : null
+      found.push(new FoundToken(places[at] as number, id, data, kept, caller.tenant))
     }
     return found
+  }
+
+  #plaintext(tenant: string, { id, record, desk }: Entry): string {
+    if (desk === null) return this.plaintext(tenant, id, record)
+    const { bytes, start, headerEnd, sealAt, sealEnd } = record
+    const text = openWith(
+      this.#opener(bytes, sealAt),
+      bytes,
+      sealAt,
+      sealEnd,
+      desk.complete(start, headerEnd, bytes, sealAt)
+    )
+    return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
+  }
+
+  #opener(bytes: Buffer, at: number): DataKey {
+    const key = this.#parts.keyring.opener(bytes, at)
+    if (key === undefined) throw new SluiceError('ERR_INTERNAL', 'A data key was not fetched')
+    return key
   }
 
   /** Makes sure that the keys that open a record are at hand. */
@@ -269,17 +333,9 @@ export class Revealer {
 
   /** The same without a cvc. */
   data(tenant: string, id: string, record: TokenRecord): string {
-    const { bytes, sealAt, sealEnd, headerEnd } = record
-    const key = this.#parts.keyring.opener(bytes, sealAt)
-    if (key === undefined) throw new SluiceError('ERR_INTERNAL', 'A data key was not fetched')
-    return open(key, bytes, sealAt, sealEnd, {
-      purpose: PURPOSE_DATA,
-      tenant,
-      id,
-      header: bytes,
-      start: 0,
-      end: headerEnd
-    })
+    const { bytes, start, sealAt, sealEnd, headerEnd } = record
+    const place = { purpose: PURPOSE_DATA, tenant, id, header: bytes, start, end: headerEnd }
+    return open(this.#opener(bytes, sealAt), bytes, sealAt, sealEnd, place)
   }
 
   #withCvc(tenant: string, id: string, record: TokenRecord, data: string): string {
@@ -292,18 +348,16 @@ export class Revealer {
   /** The cvc of a record; null when there is none, or its time is over. */
   cvc(tenant: string, id: string, record: TokenRecord): Cvc | null {
     if (!record.hasCvc || record.cvcTakenAt + this.#parts.cvcRetentionMs <= this.#parts.now()) return null
-    const { bytes, sealEnd, cvcSealAt, headerEnd } = record
-    const key = this.#parts.keyring.opener(bytes, cvcSealAt)
-    if (key === undefined) throw new SluiceError('ERR_INTERNAL', 'A data key was not fetched')
+    const { bytes, start, end, sealEnd, cvcSealAt, headerEnd } = record
     const place = {
       purpose: PURPOSE_CVC,
       tenant,
       id: cvcId(id, bytes, sealEnd),
       header: bytes,
-      start: 0,
+      start,
       end: headerEnd
     }
-    const text = open(key, bytes, cvcSealAt, bytes.length, place)
+    const text = open(this.#opener(bytes, cvcSealAt), bytes, cvcSealAt, end, place)
     return { text, kind: record.cvcKind, takenAt: record.cvcTakenAt }
   }
 }
@@ -311,19 +365,32 @@ export class Revealer {
 /** Of few subjects, which cannot be over the limit, without a set. */
 function fewCandidates(subjects: readonly RevealSubject[]): string[] {
   const ids: string[] = []
-  for (const { candidates } of subjects) {
-    for (const candidate of candidates) if (!ids.includes(candidate)) ids.push(candidate)
+  for (let nth = 0; nth < subjects.length; nth++) {
+    const { candidates } = subjects[nth] as RevealSubject
+    for (let at = 0; at < candidates.length; at++) {
+      const id = candidates[at] as string
+      let known = 0
+      while (known < ids.length && ids[known] !== id) known++
+      if (known === ids.length) ids.push(id)
+    }
   }
   return ids
 }
 
-function entryOf(id: string, row: Buffer | undefined, now: number): Entry | undefined {
-  if (row === undefined) return undefined
-  const plain = isPlain(id)
-  // Half a surrogate pair would pass for another id in UTF-8.
-  if (!plain && !isWellFormed(id)) return undefined
-  const record = new TokenRecord(row)
-  return record.isExpired(now) ? undefined : new Entry(id, record, plain)
+function entryOf(
+  id: string,
+  record: TokenRecord,
+  plain: boolean,
+  desk: Associated | null,
+  now: number
+): Entry | undefined {
+  return record.isExpired(now) ? undefined : new Entry(id, record, plain, desk)
+}
+
+function tokenKeys(tenant: string, ids: readonly string[]): string[] {
+  const keys: string[] = []
+  for (const id of ids) keys.push(tokenKey(tenant, id))
+  return keys
 }
 
 function placesOf(ids: readonly string[]): Map<string, number> {
@@ -372,20 +439,6 @@ let lastDestination = { host: '', port: 0, method: '', text: '' }
 
 const quote = (text: string): string => (isPlain(text) ? `"${text}"` : JSON.stringify(text))
 
-/** True for ASCII text that needs no escape in JSON. */
-function isPlain(text: string): boolean {
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false
-  }
-  return true
-}
-
-const SPACE = 0x20
-const TILDE = 0x7e
-const QUOTE = 0x22
-const BACKSLASH = 0x5c
-
 const overLimit = (limit: number) => new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens`)
 const destinationForbidden = () =>
   new SluiceError(
@@ -402,6 +455,8 @@ const unknownTokens = (names: string[]) => {
 }
 
 const NONE: readonly Entry[] = []
+/** The length of a row that `read` cannot tell. */
+const UNREAD = Number.MAX_SAFE_INTEGER
 /** Bounds the work of subjects with many dots. */
 const LOOKUPS_PER_TOKEN = 64
 const FEW = 8

@@ -6,10 +6,13 @@ export class Scratch {
   bytes = Buffer.alloc(FIRST_BYTES)
   readonly #views: Buffer[] = []
 
-  /** Makes room for `length` bytes; what was there is gone if it has to grow. */
+  /** Makes room for `length` bytes, and keeps those that are there. */
   reserve(length: number): void {
     if (length <= this.bytes.length) return
-    this.bytes = Buffer.alloc(length * 2)
+    const larger = Buffer.alloc(length * 2)
+    this.bytes.copy(larger)
+    this.bytes.fill(0)
+    this.bytes = larger
     this.#views.length = 0
   }
 
@@ -40,7 +43,30 @@ export function writeText(text: string, target: Buffer, at: number): number {
   return length
 }
 
+/** The same for ASCII text that needs no escape in JSON. False when it is other text: what was written is void. */
+export function writePlain(text: string, target: Buffer, at: number): boolean {
+  for (let n = 0; n < text.length; n++) {
+    const code = text.charCodeAt(n)
+    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false
+    target[at + n] = code
+  }
+  return true
+}
+
+/** True for ASCII text that needs no escape in JSON. */
+export function isPlain(text: string): boolean {
+  for (let n = 0; n < text.length; n++) {
+    const code = text.charCodeAt(n)
+    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false
+  }
+  return true
+}
+
+const SPACE = 0x20
+const TILDE = 0x7e
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
 const FIRST_BYTES = 4096
-const KEPT_BYTES = 1024
+const KEPT_BYTES = 512
 /** Beyond this, a call into the engine is faster than a loop. */
 const COPIED_BYTES = 128

@@ -10,9 +10,7 @@
  *      +--------+----------------+-------------+-------------------+---------+
  *      format 1: AES-256-GCM, nonce of 12 bytes; format 2: XChaCha20-Poly1305, nonce of 24 bytes
  *
- * Associated data, so that a seal opens only where it was made:
- *
- *      | format, data key id (5) | purpose (1) | length (2), tenant | length (2), id | length (4), header |
+ * Associated data binds a seal to its place: associated.ts.
  *
  * `header` is the clear part of the record, byte for byte: of a token its type, container, expiry, and all the rest
  * that is kept in clear, length-prefixed in itself (token.ts).
@@ -20,7 +18,8 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomFillSync } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { SluiceError } from '../errors.ts'
-import { Scratch, writeText } from './scratch.ts'
+import { Associated } from './associated.ts'
+import { Scratch } from './scratch.ts'
 
 export type SealFormat = 1 | 2
 export const AES_256_GCM = 1
@@ -102,11 +101,15 @@ export function sealKeyId(bytes: Buffer, at: number): number {
  * its place or its key is not the one it was made with.
  */
 export function open(key: DataKey, bytes: Buffer, at: number, end: number, place: SealPlace): string {
+  return openWith(key, bytes, at, end, associate(bytes, at, place))
+}
+
+/** The same with the associated data at hand. */
+export function openWith(key: DataKey, bytes: Buffer, at: number, end: number, associated: Buffer): string {
   const format = bytes[at]
   const nonceBytes = format === AES_256_GCM ? 12 : 24
   const from = at + 5 + nonceBytes
   if (format !== key.format || end - from < 16) throw broken()
-  const associated = associate(bytes, at, place)
   const nonce = nonces.take(bytes, at + 5, nonceBytes)
   if (format === XCHACHA20_POLY1305) return openXChaCha(key, texts.take(bytes, from, end - from), nonce, associated)
   const decipher = createDecipheriv('aes-256-gcm', key.key, nonce, TAG)
@@ -139,33 +142,13 @@ function openXChaCha(key: DataKey, sealed: Uint8Array, nonce: Uint8Array, associ
 }
 
 /** Writes the associated data into a scratch that the next call overwrites. */
-function associate(head: Buffer, at: number, place: SealPlace): Buffer {
-  const { tenant, id, header, start, end } = place
-  const needed = 5 + 1 + 2 + tenant.length * 3 + 2 + id.length * 3 + 4 + (end - start)
-  if (needed > associations.bytes.length) {
-    associations.reserve(needed)
-    writtenTenant = null
-  }
-  const { bytes } = associations
-  for (let n = 0; n < 5; n++) bytes[n] = head[at + n] as number
-  bytes[5] = place.purpose
-  if (tenant !== writtenTenant) {
-    const written = writeText(tenant, bytes, 8)
-    bytes[6] = written >>> 8
-    bytes[7] = written & 0xff
-    writtenTenant = tenant
-    afterTenant = 8 + written
-  }
-  let to = afterTenant
-  let length = writeText(id, bytes, to + 2)
-  bytes[to] = length >>> 8
-  bytes[to + 1] = length & 0xff
-  to += 2 + length
-  length = end - start
-  bytes.writeUInt32BE(length, to)
-  to += 4
-  bytes.set(start === 0 && end === header.length ? header : header.subarray(start, end), to)
-  return associations.view(to + length)
+function associate(sealed: Buffer, at: number, place: SealPlace): Buffer {
+  const { purpose, tenant, id, header, start, end } = place
+  const to = associations.begin(purpose, tenant, id)
+  const headerEnd = to + end - start
+  associations.reserve(headerEnd)
+  associations.bytes.set(start === 0 && end === header.length ? header : header.subarray(start, end), to)
+  return associations.complete(to, headerEnd, sealed, at)
 }
 
 const broken = () => new SluiceError('ERR_INTERNAL', 'A sealed record of the vault does not open')
@@ -217,7 +200,4 @@ const tags = new Scratch()
 const texts = new Scratch()
 /** Opened ones: zero between two calls. */
 const plains = new Scratch()
-const associations = new Scratch()
-/** The tenant that stands in `associations` already, and the place after it. */
-let writtenTenant: string | null = null
-let afterTenant = 0
+const associations = new Associated()

@@ -81,6 +81,11 @@ export interface Store {
   /** Rows by key, in the order asked for; undefined where there is none. The buffers are the caller's. */
   load(table: Table, keys: readonly string[]): MaybePromise<(Buffer | undefined)[]>
   /**
+   * Of a synchronous store: copies a row to `target[at..]` and returns its length; -1 when there is none. A row for which
+   * there is no room is not copied. The key is in UTF-8.
+   */
+  read?(table: Table, key: Buffer, target: Buffer, at: number): number
+  /**
    * Applies all changes or none. Resolves when they are on disk and visible to every process of this store, or with
    * the condition that failed. Rejects with ERR_STORE_UNAVAILABLE when nothing was acknowledged.
    */

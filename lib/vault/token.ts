@@ -115,6 +115,9 @@ function sealToken(key: DataKey, tenant: string, id: string, head: Buffer, data:
 /** A record whose places are known. Reading one decodes nothing but what is asked for. */
 export class TokenRecord {
   readonly bytes: Buffer
+  /** The record is `bytes[start..end)`; it is all of them but for a moment in `reveal`. */
+  readonly start: number
+  readonly end: number
   readonly #containerAt: number
   readonly #restAt: number
   /** End of the header, as the seals are bound to it. */
@@ -123,22 +126,29 @@ export class TokenRecord {
   readonly sealEnd: number
 
   /** Throws ERR_INTERNAL when the record cannot be one. */
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, start = 0, end = bytes.length) {
     this.bytes = bytes
-    if (bytes[0] !== LAYOUT || bytes.length < FIXED + 10) throw malformed()
-    this.#containerAt = FIXED + (bytes[14] as number) + 2
-    if (this.#containerAt + 8 > bytes.length) throw malformed()
+    this.start = start
+    this.end = end
+    if (bytes[start] !== LAYOUT || end - start < FIXED + 10) throw malformed()
+    this.#containerAt = start + FIXED + (bytes[start + 14] as number) + 2
+    if (this.#containerAt + 8 > end) throw malformed()
     this.#restAt = this.#containerAt + this.#containerLength + 4
-    if (this.#restAt + 4 > bytes.length) throw malformed()
+    if (this.#restAt + 4 > end) throw malformed()
     this.headerEnd = this.#restAt + bytes.readUInt32BE(this.#restAt - 4)
-    if (this.headerEnd + 4 > bytes.length) throw malformed()
+    if (this.headerEnd + 4 > end) throw malformed()
     this.sealAt = this.headerEnd + 4
     this.sealEnd = this.sealAt + bytes.readUInt32BE(this.headerEnd)
-    if (this.sealEnd > bytes.length) throw malformed()
+    if (this.sealEnd > end) throw malformed()
+  }
+
+  /** The same record in bytes of its own. */
+  owned(): TokenRecord {
+    return new TokenRecord(Buffer.from(this.bytes.subarray(this.start, this.end)))
   }
 
   get type(): string {
-    return this.bytes.toString('latin1', FIXED, this.#containerAt - 2)
+    return this.bytes.toString('latin1', this.start + FIXED, this.#containerAt - 2)
   }
 
   get container(): string {
@@ -146,17 +156,17 @@ export class TokenRecord {
   }
 
   get createdAt(): number {
-    return this.bytes.readUIntBE(2, 6)
+    return this.bytes.readUIntBE(this.start + 2, 6)
   }
 
   get expiresAt(): number | null {
-    const at = this.bytes.readUIntBE(8, 6)
+    const at = this.bytes.readUIntBE(this.start + 8, 6)
     return at === 0 ? null : at
   }
 
   /** True when it has expired at `now` (ms): it is then as if it were not there. */
   isExpired(now: number): boolean {
-    const at = this.bytes.readUIntBE(8, 6)
+    const at = this.bytes.readUIntBE(this.start + 8, 6)
     return at !== 0 && at <= now
   }
 
@@ -166,7 +176,7 @@ export class TokenRecord {
 
   /** True when the token itself is bound to destinations. */
   get isBound(): boolean {
-    return ((this.bytes[1] as number) & BOUND) !== 0
+    return ((this.bytes[this.start + 1] as number) & BOUND) !== 0
   }
 
   get header(): TokenHeader {
@@ -175,7 +185,7 @@ export class TokenRecord {
   }
 
   get hasCvc(): boolean {
-    return this.sealEnd < this.bytes.length
+    return this.sealEnd < this.end
   }
 
   get cvcKind(): Cvc['kind'] {

@@ -21,6 +21,10 @@ function watched(directory: string): Store {
       asked.push(`load ${keys.length}`)
       return store.load(table, keys)
     },
+    read: (table: never, key: Buffer, target: Buffer, at: number) => {
+      asked.push('load 1')
+      return store.read?.(table, key, target, at)
+    },
     write: (batch: Parameters<Store['write']>[0]) => {
       asked.push('write')
       return store.write(batch)

@@ -172,6 +172,50 @@ t.test('reveal', async (t) => {
   })
 })
 
+for (const seal of ['aes-256-gcm', 'xchacha20-poly1305'] as const) {
+  t.test(`${seal}: batches of every size, of rows and ids of every kind`, async (t) => {
+    const { vault, caller: newCaller, close } = await newVault({ seal })
+    t.teardown(close)
+    const callers = [await newCaller(), await newCaller({ tenant: 'an-other-tenant' })]
+    const made = (id: string, data: string, more = {}) => ({ ...token(data, more), id })
+    const kinds = [
+      (n: number) => made(`short-${n}`, `"short ${n}"`),
+      (n: number) => made(`jösé-${n}@x`, `"wide € ${n}"`, { container: '/pii/low/' }),
+      (n: number) => made(`say "${n}"`, `"quoted ${n}"`),
+      (n: number) => made(`long-${n}`, `"${'long '.repeat(2000)}${n}"`),
+      (n: number) => made(`noted-${n}`, `"noted ${n}"`, { metadata: { note: 'n'.repeat(5000) } }),
+      (n: number) => made(`card-${n}`, `{"number":"4242424242424242","cvc":"${100 + n}"}`, { type: 'card' }),
+      (n: number) => made('i'.repeat(300) + n, `"${n}"`, { destinations: ['psp.example'] })
+    ]
+    for (const caller of callers) {
+      for (let n = 0; n < 3; n++) {
+        await vault.create(
+          caller,
+          kinds.map((kind) => kind(n)),
+          't'
+        )
+      }
+    }
+    const all = kinds.flatMap((kind) => [kind(0), kind(1), kind(2)])
+    let earlier: { object: () => string; text: string } | undefined
+    for (let size = 1; size <= all.length; size++) {
+      const caller = callers[size % 2] as Caller
+      const asked = Array.from({ length: size }, (_, at) => all[(at * 5 + size) % all.length] as (typeof all)[0])
+      const subjects = asked.map(({ id }, at) => subject(id, at % 3 === 0 ? 'token' : 'data'))
+      const found = await vault.reveal(caller, subjects, purpose('proxy', { host: 'psp.example' }), 100)
+      t.same(
+        found.map(({ data }) => JSON.parse(data.exposeText())),
+        asked.map(({ data }) => JSON.parse(data))
+      )
+      t.equal(earlier?.object(), earlier?.text, 'what the batch before found is still the same')
+      const object = () => found[0]?.whole().exposeText() ?? ''
+      earlier = { object, text: object() }
+      t.match(JSON.parse(earlier.text), { id: asked[0]?.id, tenant_id: caller.tenant })
+      if (size > 1) t.throws(() => found[1]?.whole(), { code: 'ERR_INTERNAL' }, 'of which only the data was asked for')
+    }
+  })
+}
+
 t.test('an expired token is unknown everywhere', async (t) => {
   let now = Date.now()
   const { vault, caller: newCaller, close } = await newVault({ now: () => now })

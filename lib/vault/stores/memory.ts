@@ -19,6 +19,13 @@ class MemoryStore implements Store {
     return keys.map((key) => copyOf(rows.get(key)))
   }
 
+  read(table: Table, key: Buffer, target: Buffer, at: number): number {
+    const row = this.#rows(table).get(key.toString())
+    if (row === undefined) return -1
+    if (row.length <= target.length - at) row.copy(target, at)
+    return row.length
+  }
+
   async write(batch: Batch): Promise<Refusal> {
     const fault = keyFault(batch)
     if (fault !== null) throw fault

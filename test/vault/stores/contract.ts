@@ -27,6 +27,44 @@ export function storeContract(name: string, factory: StoreFactory): void {
     await store.close()
   })
 
+  t.test(`${name}: reads a row into a place, when it reads at once`, async (t) => {
+    const store = await factory.openStore('places')
+    const rows: Record<string, string> = {
+      't:a': 'first',
+      't:b': 'another',
+      [`t:${'k'.repeat(100)}`]: '',
+      't:ü€😀': 'last'
+    }
+    const large = 'x'.repeat(100_000)
+    const changes = Object.entries({ ...rows, 't:large': large }).map(([key, text]) => ({
+      table: 'tokens' as const,
+      key,
+      value: bytes(text)
+    }))
+    t.equal(await store.write({ changes }), null)
+    if (store.read === undefined) t.ok((await store.load('tokens', ['t:a'])) instanceof Array, 'it does not')
+    else {
+      const target = Buffer.alloc(20, '.')
+      for (const [key, text] of [...Object.entries(rows), ...Object.entries(rows)]) {
+        target.fill('.')
+        t.equal(store.read('tokens', bytes(key), target, 3), text.length)
+        t.equal(target.toString(), `...${text}`.padEnd(20, '.'), 'and nothing around it')
+      }
+      target.fill('.')
+      t.equal(store.read('tokens', bytes('t:c'), target, 3), -1)
+      t.equal(store.read('index', bytes('t:a'), target, 3), -1, 'tables are apart')
+      t.equal(store.read('tokens', bytes('t:large'), target, 3), large.length)
+      t.equal(store.read('tokens', bytes('t:b'), target, 14), 7)
+      t.equal(target.toString(), '.'.repeat(20), 'what there is no room for is not copied')
+      t.equal(store.read('tokens', bytes('t:b'), target, 13), 7)
+      t.equal(target.toString(), '.............another')
+      const room = Buffer.alloc(large.length)
+      t.equal(store.read('tokens', bytes('t:large'), room, 0), large.length)
+      t.equal(room.toString(), large)
+    }
+    await store.close()
+  })
+
   t.test(`${name}: rows are the caller's own`, async (t) => {
     const store = await factory.openStore('own')
     const value = bytes('first')
