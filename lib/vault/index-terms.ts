@@ -56,7 +56,11 @@ export function dueOf(key: string): { at: number; tenant: string; id: string } {
 
 /** The row's key for a token under a term. */
 export function indexKey(tenant: string, term: string, createdAt: number, id: string): string {
-  return `${tenant}:${term}:${(LATEST - createdAt).toString(36).padStart(9, '0')}:${id}`
+  if (createdAt !== backwardsOf) {
+    backwardsOf = createdAt
+    backwards = (LATEST - createdAt).toString(36).padStart(9, '0')
+  }
+  return `${tenant}:${term}:${backwards}:${id}`
 }
 
 /** The token id at the end of a row's key. */
@@ -68,3 +72,6 @@ export function idOfIndexKey(key: string): string {
 
 const shortMac = (key: KeyObject, parts: readonly string[]) => macOf(key, parts).subarray(0, 18).toString('base64url')
 const LATEST = 2 ** 46 - 1
+/** Of many rows that are made in one millisecond the time is written once. */
+let backwardsOf = -1
+let backwards = ''

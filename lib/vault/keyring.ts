@@ -12,9 +12,8 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
-  createHmac,
   createSecretKey,
+  hash,
   hkdfSync,
   type KeyObject,
   randomBytes
@@ -254,33 +253,58 @@ export class Keyring {
   }
 }
 
-/** HMAC-SHA-256 of length-prefixed parts, so that no two lists of parts give the same input. */
+/**
+ * HMAC-SHA-256 of length-prefixed parts, so that no two lists of parts give the same input. It is spelled out over two
+ * one-shot hashes (RFC 2104), which cost two thirds of an Hmac object.
+ */
 export function macOf(key: KeyObject, parts: readonly (string | Uint8Array)[]): Buffer {
-  let length = 0
+  let length = BLOCK
   for (const part of parts) length += 4 + (typeof part === 'string' ? part.length * 3 : part.length)
-  // In one piece: each update costs more than the copy.
-  const whole = Buffer.allocUnsafe(length)
-  let at = 0
+  if (length > macScratch.length) macScratch = Buffer.alloc(length * 2)
+  let pads = padsOf.get(key)
+  if (pads === undefined) padsOf.set(key, (pads = new Pads(key)))
+  macScratch.set(pads.inner)
+  let at = BLOCK
   for (const part of parts) {
-    if (typeof part === 'string') length = whole.write(part, at + 4)
+    if (typeof part === 'string') length = macScratch.write(part, at + 4)
     else {
-      whole.set(part, at + 4)
+      macScratch.set(part, at + 4)
       length = part.length
     }
-    whole.writeUInt32BE(length, at)
+    macScratch.writeUInt32BE(length, at)
     at += 4 + length
   }
-  const mac = createHmac('sha256', key).update(whole.subarray(0, at)).digest()
-  // Search values and what fingerprints are made of do not stay in the pool.
-  whole.fill(0, 0, at)
-  return mac
+  // NOTE: as a string, since a hash's own buffer costs as much as the hash.
+  pads.outer.write(hash('sha256', macScratch.subarray(0, at), 'binary'), BLOCK, 'latin1')
+  // Search values and what fingerprints are made of do not stay here.
+  macScratch.fill(0, BLOCK, at)
+  return Buffer.from(hash('sha256', pads.outer, 'binary'), 'latin1')
+}
+
+/** The two blocks that a key of at most 64 bytes becomes, the outer one with room for the inner hash. */
+class Pads {
+  readonly inner = Buffer.alloc(BLOCK, 0x36)
+  readonly outer = Buffer.alloc(BLOCK + 32, 0x5c)
+
+  constructor(key: KeyObject) {
+    const bytes = key.export()
+    for (let at = 0; at < bytes.length; at++) {
+      this.inner[at] = 0x36 ^ (bytes[at] as number)
+      this.outer[at] = 0x5c ^ (bytes[at] as number)
+    }
+    bytes.fill(0)
+  }
 }
 
 /** SHA-256 as base64url: the name under which a presented API key is found. */
 export function digestOf(text: string): string {
-  return createHash('sha256').update(text).digest('base64url')
+  return hash('sha256', text, 'base64url')
 }
 
 const dataRow = (id: number): string => `data:${id.toString(16).padStart(8, '0')}`
 const wrongMaster = (why: string) =>
   new SluiceError('ERR_CONFIG', `vault.masterKeyFile: ${why}`, { names: ['vault.masterKeyFile'] })
+/** Of SHA-256. */
+const BLOCK = 64
+const padsOf = new WeakMap<KeyObject, Pads>()
+let macScratch = Buffer.alloc(4096)

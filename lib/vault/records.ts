@@ -20,8 +20,11 @@ export class Records {
 
   /** The bytes of a row. */
   encode(table: Table, key: string, value: unknown): Buffer {
-    const text = Buffer.from(JSON.stringify(value))
-    return Buffer.concat([macOf(this.#key, [table, key, text]), text])
+    const text = JSON.stringify(value)
+    const row = Buffer.allocUnsafe(32 + Buffer.byteLength(text))
+    row.write(text, 32)
+    row.set(macOf(this.#key, [table, key, row.subarray(32)]))
+    return row
   }
 
   /** A change that puts the row in place of `expect` (null: of nothing; undefined: of whatever is there). */

@@ -40,7 +40,7 @@ export interface Change {
   readonly table: Table
   /** Well-formed Unicode without NUL, at most 1900 bytes in UTF-8. */
   readonly key: string
-  /** null deletes the row. The store copies it before `write` returns. */
+  /** null deletes the row. The store's own from the call of `write` on: nobody changes the bytes any more. */
   readonly value: Uint8Array | null
   /** The whole batch is refused unless the row holds exactly these bytes; null: unless there is no such row. */
   readonly expect?: Uint8Array | null
@@ -103,8 +103,16 @@ export interface Store {
 
 /** What is wrong with the keys of a batch: ERR_INPUT; null when nothing is. */
 export function keyFault({ changes }: Batch): SluiceError | null {
-  if (!changes.some(({ key }) => key.includes('\0') || Buffer.byteLength(key) > MAX_KEY_BYTES)) return null
+  if (!changes.some(({ key }) => isFaulty(key))) return null
   return new SluiceError('ERR_INPUT', `A key holds NUL or more than ${MAX_KEY_BYTES} bytes`)
+}
+
+/** NOTE: a store may need two bytes for U+0001 to U+0004: they count as two here. */
+function isFaulty(key: string): boolean {
+  if (key.includes('\0')) return true
+  if (key.length * 3 <= MAX_KEY_BYTES) return false
+  // oxlint-disable-next-line no-control-regex
+  return Buffer.byteLength(key.replace(/[\u0001-\u0004]/g, '  ')) > MAX_KEY_BYTES
 }
 
 /** The first key after all that begin with the prefix, whose last character is ASCII. */

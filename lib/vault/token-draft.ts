@@ -85,19 +85,19 @@ export function makeToken(draft: Draft, stamp: Stamp, key: KeyObject): Made {
   })
   if (Object.keys(faults).length > 0)
     throw new SluiceError('ERR_INPUT', `Not valid: ${Object.keys(faults).join(', ')}`, { fields: faults })
-  const rest: TokenRest = {
+  const rest: { -readonly [name in keyof TokenRest]: TokenRest[name] } = {
     createdBy: stamp.createdBy,
-    ...(stamp.modifiedBy === undefined ? {} : { modifiedBy: stamp.modifiedBy }),
-    ...(stamp.modifiedAt === undefined ? {} : { modifiedAt: stamp.modifiedAt }),
-    ...(metadata === undefined ? {} : { metadata }),
-    ...(mask === null ? {} : { mask }),
-    ...(privacy === undefined ? {} : { privacy }),
-    ...(indexes.length === 0 ? {} : { searchIndexes: indexes }),
-    ...(draft.isCvc === true ? {} : { fingerprintExpression: expression }),
-    ...(fingerprint === undefined ? {} : { fingerprint }),
-    ...(destinations === undefined ? {} : { destinations }),
     terms: [...terms]
   }
+  if (stamp.modifiedBy !== undefined) rest.modifiedBy = stamp.modifiedBy
+  if (stamp.modifiedAt !== undefined) rest.modifiedAt = stamp.modifiedAt
+  if (metadata !== undefined) rest.metadata = metadata
+  if (mask !== null) rest.mask = mask
+  if (privacy !== undefined) rest.privacy = privacy
+  if (indexes.length > 0) rest.searchIndexes = indexes
+  if (draft.isCvc !== true) rest.fingerprintExpression = expression
+  if (fingerprint !== undefined) rest.fingerprint = fingerprint
+  if (destinations !== undefined) rest.destinations = destinations
   return { header: { type, container, createdAt: stamp.createdAt, expiresAt, rest }, data: split.text, cvc: split.cvc }
 }
 
@@ -174,24 +174,29 @@ export function isObject(value: Json | undefined): value is { [key: string]: Jso
 
 /** 32 bytes as 44 characters: long division by 58^5 over limbs of 16 bits. */
 function base58(bytes: Buffer): string {
-  const limbs = Array.from({ length: 16 }, (_, at) => bytes.readUInt16BE(at * 2))
-  let text = ''
-  for (let chunk = 0; chunk < 9; chunk++) {
+  for (let at = 0; at < 16; at++) limbs[at] = bytes.readUInt16BE(at * 2)
+  let first = 0
+  for (let end = 45; end > 0; ) {
     let rest = 0
-    for (let at = 0; at < 16; at++) {
+    for (let at = first; at < 16; at++) {
       const value = rest * 0x10000 + (limbs[at] as number)
       const quotient = Math.floor(value / FIVE_DIGITS)
       limbs[at] = quotient
       rest = value - quotient * FIVE_DIGITS
     }
-    for (let digit = 0; digit < 5; digit++) {
-      text = `${BASE58[rest % 58]}${text}`
-      rest = Math.floor(rest / 58)
+    while (first < 16 && limbs[first] === 0) first++
+    // Whole numbers below 2^31: the compiler divides them by multiplying.
+    for (let digit = 0, part = rest | 0; digit < 5; digit++) {
+      const left = (part / 58) | 0
+      digits[--end] = BASE58[part - left * 58] as number
+      part = left
     }
   }
-  return text.slice(1)
+  return digits.toString('latin1', 1)
 }
 
 const FIVE_DIGITS = 58 ** 5
-const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+const BASE58 = Buffer.from('123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz')
+const limbs = new Uint16Array(16)
+const digits = Buffer.alloc(45)
 const CARDS = new Set(['card', 'network_token'])

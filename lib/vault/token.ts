@@ -70,20 +70,21 @@ export function encodeToken(
   data: string,
   cvc: Cvc | null
 ): Buffer {
-  const type = Buffer.from(header.type)
-  const container = Buffer.from(header.container)
-  const rest = Buffer.from(formatJson(header.rest as unknown as Json))
-  const head = Buffer.alloc(FIXED + type.length + 2 + container.length + 4 + rest.length)
+  const { type, container } = header
+  const rest = formatJson(header.rest as unknown as Json)
+  const restBytes = Buffer.byteLength(rest)
+  // Type and container are ASCII.
+  const head = Buffer.allocUnsafe(FIXED + type.length + 2 + container.length + 4 + restBytes)
   head[0] = LAYOUT
   head[1] = header.rest.destinations === undefined ? 0 : BOUND
   head.writeUIntBE(header.createdAt, 2, 6)
   head.writeUIntBE(header.expiresAt ?? 0, 8, 6)
   head[14] = type.length
-  type.copy(head, FIXED)
+  head.write(type, FIXED, 'latin1')
   let at = head.writeUInt16BE(container.length, FIXED + type.length)
-  container.copy(head, at)
-  at = head.writeUInt32BE(rest.length, at + container.length)
-  rest.copy(head, at)
+  head.write(container, at, 'latin1')
+  at = head.writeUInt32BE(restBytes, at + container.length)
+  head.write(rest, at)
   return sealToken(key, tenant, id, head, data, cvc)
 }
 
@@ -102,14 +103,16 @@ export function resealToken(
 function sealToken(key: DataKey, tenant: string, id: string, head: Buffer, data: string, cvc: Cvc | null): Buffer {
   const place = { tenant, id, header: head, start: 0, end: head.length }
   const sealed = seal(key, data, { ...place, purpose: PURPOSE_DATA })
-  const length = Buffer.alloc(4)
-  length.writeUInt32BE(sealed.length)
-  if (cvc === null) return Buffer.concat([head, length, sealed])
+  const record = Buffer.allocUnsafe(head.length + 4 + sealed.length)
+  record.set(head)
+  record.writeUInt32BE(sealed.length, head.length)
+  record.set(sealed, head.length + 4)
+  if (cvc === null) return record
   const taken = Buffer.alloc(7)
   taken[0] = cvc.kind === 'property' ? CVC_PROPERTY : CVC_WHOLE
   taken.writeUIntBE(cvc.takenAt, 1, 6)
   const cvcPlace = { ...place, id: cvcId(id, taken, 0), purpose: PURPOSE_CVC }
-  return Buffer.concat([head, length, sealed, taken, seal(key, cvc.text, cvcPlace)])
+  return Buffer.concat([record, taken, seal(key, cvc.text, cvcPlace)])
 }
 
 /** A record whose places are known. Reading one decodes nothing but what is asked for. */

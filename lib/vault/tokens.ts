@@ -68,10 +68,8 @@ export class Tokens {
       const stamp = { createdAt: this.#parts.now(), createdBy: caller.application, cvcTakenAt: this.#parts.now() }
       for (const token of tokens) {
         const made = makeToken(token, stamp, hmac)
-        views.push(
-          (await this.#deduplicated(caller, token, made, growing)) ??
-            this.#add(caller, key, token, made, attempt, growing)
-        )
+        const existing = token.deduplicate === true ? await this.#deduplicated(caller, token, made, growing) : null
+        views.push(existing ?? this.#add(caller, key, token, made, attempt, growing))
       }
       const intent = await this.#intend(caller, 'create', growing.ids, traceId)
       for (const id of growing.ids) growing.changes.push(this.#change(caller, id, 'create', traceId))
@@ -119,7 +117,7 @@ export class Tokens {
    */
   async #deduplicated(caller: Caller, token: NewToken, made: Made, growing: Growing): Promise<TokenView | null> {
     const { fingerprint } = made.header.rest
-    if (token.deduplicate !== true || fingerprint === undefined) return null
+    if (fingerprint === undefined) return null
     const { store, now } = this.#parts
     const prefix = `${caller.tenant}:${fingerprintTerm(fingerprint)}:`
     let isElsewhere = false

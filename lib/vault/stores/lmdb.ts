@@ -4,11 +4,12 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import { type Database, open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb'
 import { SluiceError } from '../../errors.ts'
 import {
   type Batch,
   beyond,
+  type Change,
   keyFault,
   type Range,
   type Refusal,
@@ -28,10 +29,16 @@ export function openLmdb(path: string): Store {
   }
 }
 
+/** A batch under conditions that lmdb's thread cannot check by itself. */
 interface Waiting {
   readonly batch: Batch
   readonly resolve: (refusal: Refusal) => void
-  readonly reject: (error: SluiceError) => void
+  readonly reject: (cause: unknown) => void
+}
+
+/** What lmdb gives with `separateFlushed`: resolves when it is committed, and its `flushed` when that is on disk. */
+interface Written extends Promise<boolean> {
+  readonly flushed: Promise<unknown>
 }
 
 class LmdbStore implements Store {
@@ -39,21 +46,25 @@ class LmdbStore implements Store {
   readonly #tables: Record<Table, Database<Buffer, string>>
   readonly #meta: Database<Buffer, string>
   #waiting: Waiting[] = []
-  #scheduled = false
-  #writing: Promise<void> = Promise.resolve()
+  #unsettled = 0
+  #settled: () => void = () => {}
   #closed = false
   #viewed: Buffer | null = null
   // :: length → that many bytes of `#viewed`
   #views: Uint8Array[] = []
 
   constructor(path: string) {
-    this.#root = open<Buffer, string>({
+    // NOTE: its types lack the threshold. Without it a transaction begins with the second batch of a turn already.
+    const options: RootDatabaseOptionsWithPath & { txnStartThreshold: number } = {
       path: join(path, 'vault.mdb'),
       maxDbs: 32,
       encoding: 'binary',
       // NOTE: with its own batching lmdb drops a promise, whose rejection on a full disk would end the process.
-      eventTurnBatching: false
-    })
+      eventTurnBatching: false,
+      txnStartThreshold: Number.MAX_SAFE_INTEGER,
+      separateFlushed: true
+    }
+    this.#root = open<Buffer, string>(options)
     const tables: Partial<Record<Table, Database<Buffer, string>>> = {}
     for (const name of TABLES) tables[name] = this.#root.openDB<Buffer, string>({ name, encoding: 'binary' })
     this.#tables = tables as Record<Table, Database<Buffer, string>>
@@ -97,43 +108,66 @@ class LmdbStore implements Store {
     return (this.#views[length] ??= new Uint8Array(shared.buffer, shared.byteOffset, length))
   }
 
-  /** All batches that come while a transaction runs go into the next one together. */
-  write(batch: Batch): Promise<Refusal> {
-    if (this.#closed) return Promise.reject(unavailable(undefined))
+  /**
+   * All batches of an event-loop turn, and all that come before a running transaction is through with what it has, go
+   * into one transaction. It runs in lmdb's thread, which by itself checks that one row is absent; whatever else a batch
+   * asks for is checked and done here, at the end of the transaction.
+   */
+  async write(batch: Batch): Promise<Refusal> {
+    if (this.#closed) throw unavailable(undefined)
     const fault = keyFault(batch)
-    if (fault !== null) return Promise.reject(fault)
-    const changes = batch.changes.map((change) => ({
-      ...change,
-      value: change.value === null ? null : Buffer.from(change.value)
-    }))
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch: { ...batch, changes }, resolve, reject })
-      if (this.#scheduled) return
-      this.#scheduled = true
-      this.#writing = this.#writing.then(() => this.#commit())
-    })
-  }
-
-  async #commit(): Promise<void> {
-    await new Promise((turn) => {
-      setImmediate(turn)
-    })
-    const group = this.#waiting
-    this.#waiting = []
-    this.#scheduled = false
+    if (fault !== null) throw fault
+    const sole = soleCondition(batch)
+    this.#unsettled++
     try {
-      // A nested one: of a plain transaction, what was written before something threw would stay.
-      const refusals = await this.#root.childTransaction(() => group.map((waiting) => this.#apply(waiting.batch)))
-      await this.#root.flushed
-      group.forEach((waiting, index) => {
-        waiting.resolve(refusals[index] as Refusal)
-      })
+      return await (sole === undefined ? this.#check(batch) : this.#instruct(batch.changes, sole))
     } catch (cause) {
       // What lmdb says beside it is a promise that is rejected, too.
       const { commitError } = cause as { commitError?: Promise<unknown> }
       commitError?.catch(() => {})
-      const error = unavailable(cause)
-      for (const waiting of group) waiting.reject(error)
+      throw unavailable(cause)
+    } finally {
+      if (--this.#unsettled === 0) this.#settled()
+    }
+  }
+
+  async #instruct(changes: readonly Change[], absent: Change | null): Promise<Refusal> {
+    const put = () => {
+      for (const { table, key, value } of changes) {
+        if (value === null) void this.#tables[table].remove(key)
+        else void this.#tables[table].put(key, value as Buffer)
+      }
+    }
+    const written = absent === null ? this.#root.batch(put) : this.#tables[absent.table].ifNoExists(absent.key, put)
+    const { flushed } = written as Written
+    if (!(await written) && absent !== null) return { table: absent.table, key: absent.key }
+    await flushed
+    return null
+  }
+
+  #check(batch: Batch): Promise<Refusal> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ batch, resolve, reject })
+      if (this.#waiting.length === 1) void this.#transact()
+    })
+  }
+
+  async #transact(): Promise<void> {
+    let group: Waiting[] = []
+    const take = () => {
+      if (group.length === 0) [group, this.#waiting] = [this.#waiting, group]
+      return group
+    }
+    try {
+      // A nested one: of a plain transaction, what was written before something threw would stay.
+      const applied = this.#root.childTransaction(() => take().map(({ batch }) => this.#apply(batch)))
+      // Asked for now: later it would be that of another transaction.
+      const flushed = this.#root.flushed.then((isFlushed) => isFlushed)
+      const refusals = await applied
+      await flushed
+      for (const [at, { resolve }] of group.entries()) resolve(refusals[at] as Refusal)
+    } catch (cause) {
+      for (const { reject } of take()) reject(cause)
     }
   }
 
@@ -203,9 +237,26 @@ class LmdbStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.#writing
+    if (this.#unsettled > 0) {
+      await new Promise<void>((resolve) => {
+        this.#settled = resolve
+      })
+    }
     await this.#root.close()
   }
+}
+
+/** The change that wants its row absent, when the batch asks for nothing else; null: for nothing; undefined: for more. */
+function soleCondition({ changes, absent, present, noneUnder, raise }: Batch): Change | null | undefined {
+  if (raise === true || present !== undefined) return undefined
+  if ((absent?.length ?? 0) > 0 || (noneUnder?.length ?? 0) > 0) return undefined
+  let sole: Change | null = null
+  for (const change of changes) {
+    if (change.expect === undefined) continue
+    if (change.expect !== null || sole !== null) return undefined
+    sole = change
+  }
+  return sole
 }
 
 /**

@@ -34,13 +34,9 @@ export class Writer {
     const fault = keyFault(batch)
     if (fault !== null) return Promise.reject(fault)
     let bytes = 0
-    const changes: Change[] = []
-    for (const change of batch.changes) {
-      bytes += change.key.length + (change.value?.length ?? 0)
-      changes.push({ ...change, value: change.value === null ? null : Buffer.from(change.value) })
-    }
+    for (const { key, value } of batch.changes) bytes += key.length + (value?.length ?? 0)
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ batch: { ...batch, changes }, bytes, resolve, reject })
+      this.#waiting.push({ batch, bytes, resolve, reject })
       if (this.#running) return
       this.#running = true
       this.#done = this.#run()

@@ -67,10 +67,7 @@ export function storeContract(name: string, factory: StoreFactory): void {
 
   t.test(`${name}: rows are the caller's own`, async (t) => {
     const store = await factory.openStore('own')
-    const value = bytes('first')
-    const writing = store.write({ changes: [{ table: 'tokens', key: 'k', value }] })
-    value.fill(0)
-    await writing
+    await store.write({ changes: [{ table: 'tokens', key: 'k', value: bytes('first') }] })
     const [row] = await store.load('tokens', ['k'])
     row?.fill(0)
     t.same(texts(await store.load('tokens', ['k'])), ['first'])
@@ -142,6 +139,20 @@ export function storeContract(name: string, factory: StoreFactory): void {
     const winner = outcomes.indexOf(null)
     t.same(texts(await store.load('tokens', ['prize'])), [String(winner)])
     t.same(await store.keys('index', { prefix: 'won:', limit: 100 }), [`won:${winner}`])
+    await store.close()
+  })
+
+  t.test(`${name}: conditions of every kind hold against batches of the same turn`, async (t) => {
+    const store = await factory.openStore('turn')
+    const put = (key: string) => ({ table: 'tokens' as const, key, value: bytes(key), expect: null })
+    const outcomes = await Promise.all([
+      store.write({ changes: [put('a.b')] }),
+      store.write({ changes: [put('a')], noneUnder: [{ table: 'tokens', prefix: 'a.' }] }),
+      store.write({ changes: [put('c')], noneUnder: [{ table: 'tokens', prefix: 'c.' }] }),
+      store.write({ changes: [{ table: 'tokens', key: 'd', value: bytes('d') }] })
+    ])
+    t.same(outcomes, [null, { table: 'tokens', key: 'a.b' }, null, null])
+    t.same(await store.keys('tokens', { prefix: '', limit: 10 }), ['a.b', 'c', 'd'])
     await store.close()
   })
 
