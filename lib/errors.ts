@@ -78,6 +78,7 @@ export const ERRORS = {
   ERR_CODE_TIMEOUT: client(408, 'The code ran for too long'),
   ERR_CODE_ERROR: client(400, 'The code ended with an error of its own'),
   ERR_CODE_RUNTIME: client(500, 'Reactor Runtime Error'),
+  ERR_TRANSFORM: client(400, 'A transform of the proxy cannot be applied to this message'),
   ERR_LOOP: client(508, 'The request came back to Sluice'),
   ERR_CONFIG: client(500, 'The configuration has faults'),
   ERR_INTERNAL: internal(500, 'Internal error')

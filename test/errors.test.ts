@@ -27,7 +27,8 @@ const STATUSES: Readonly<Record<number, readonly string[]>> = {
     'ERR_INPUT',
     'ERR_CONTENT_TYPE',
     'ERR_HTTP_SYNTAX',
-    'ERR_CODE_ERROR'
+    'ERR_CODE_ERROR',
+    'ERR_TRANSFORM'
   ],
   401: ['ERR_AUTH_MISSING', 'ERR_AUTH_INVALID'],
   403: ['ERR_PERMISSION', 'ERR_DESTINATION_FORBIDDEN', 'ERR_TOKEN_FORBIDDEN'],

@@ -11,10 +11,11 @@ export type Condition = (variables: Variables, work: Work) => boolean
 
 /**
  * Compiles `a`, `a == b`, `a contains b` and their like, joined by `and` and `or`, which are read from the right without
- * precedence, as Liquid does. Only null and false are false. Throws ERR_EXPR_SYNTAX.
+ * precedence, as Liquid does. Only null and false are false. `note` hears of each operand. Throws ERR_EXPR_SYNTAX.
  */
-export function compileCondition(text: string): Condition {
+export function compileCondition(text: string, note: (operand: Argument) => void): Condition {
   const parts = readLiquidCondition(text)
+  for (const part of parts) if (!(part instanceof Operator)) note(part)
   let end = parts.length
   let rest: { join: string; condition: Condition } | null = null
   for (;;) {

@@ -5,7 +5,7 @@ import { parseNodes } from './nodes.ts'
 import { cut } from './pieces.ts'
 import { bindTemplate } from './template.ts'
 import { isObject } from './value.ts'
-import { limitFault } from './faults.ts'
+import { limitFault, syntaxFault } from './faults.ts'
 import { Work } from './work.ts'
 
 /**
@@ -31,6 +31,22 @@ export function compileMessage(structure: Json): MessageTemplate {
   return { references, render: (variables, work = new Work()) => render(variables, work) }
 }
 
+/**
+ * The same of a header's value, in which tags are text; null when no expression of it begins with one of `subjects`.
+ * Such expressions do not stand beside others.
+ */
+export function compileHeader(value: string, subjects: ReadonlySet<string>): MessageTemplate | null {
+  if (!value.includes('{{')) return null
+  const pieces = cut(value, false)
+  const outputs = pieces.filter(({ kind }) => kind === 'output')
+  const ours = outputs.filter(({ text }) => subjects.has(SUBJECT.exec(text)?.[1] ?? ''))
+  if (ours.length === 0) return null
+  if (ours.length < outputs.length) throw syntaxFault(`${[...subjects].join(' and ')} stand in a header without tokens`)
+  const { nodes, references } = parseNodes(pieces, KEYWORDS)
+  const template = bindTemplate(nodes, pieces.length)
+  return { references, render: (variables, work) => template.render(variables, work) }
+}
+
 type Render = (variables: Variables, work: Work) => Json
 
 function compiled(structure: Json, references: Keys[], depth: number): Render {
@@ -54,4 +70,5 @@ function compiled(structure: Json, references: Keys[], depth: number): Render {
 }
 
 const KEYWORDS: ReadonlySet<string> = new Set(['config', 'transform_identifier', 'tokenize_transform'])
+const SUBJECT = /^\s*([a-z_]+)\s*(?:[:.[|]|$)/
 const DEPTH = 100

@@ -25,7 +25,7 @@ export interface Parsed {
   readonly nodes: readonly Node[]
   /** Some filter takes a key. */
   readonly keyed: boolean
-  /** Paths of the variables in its expressions, each beginning with the variable's name. */
+  /** Paths of its variables, each beginning with the variable's name, but for those that its own tags make. */
   readonly references: readonly Keys[]
 }
 
@@ -36,10 +36,11 @@ export interface Parsed {
  * @throws ERR_EXPR_SYNTAX, ERR_EXPR_FILTER, ERR_EXPR_ARGUMENT, ERR_EXPR_PATH, ERR_EXPR_LIMIT
  */
 export function parseNodes(pieces: readonly Piece[], keywords?: ReadonlySet<string>): Parsed {
-  const reader: Reader = { pieces, keywords, at: 0, depth: 0, keyed: false, references: [] }
+  const reader: Reader = { pieces, keywords, at: 0, depth: 0, keyed: false, references: [], made: new Set() }
   const { nodes, stop } = block(reader, [])
   if (stop !== null) throw syntaxFault(`there is nothing that ${stop.name} ends`)
-  return { nodes, keyed: reader.keyed, references: reader.references }
+  const references = reader.references.filter(([name = '']) => !reader.made.has(name))
+  return { nodes, keyed: reader.keyed, references }
 }
 
 /** Runs nodes in order. */
@@ -57,6 +58,8 @@ interface Reader {
   depth: number
   keyed: boolean
   readonly references: Keys[]
+  /** Variables that tags make. */
+  readonly made: Set<string | number>
 }
 
 interface Tag {
@@ -104,16 +107,20 @@ function compileValue(reader: Reader, text: string): (scope: Scope, work: Work) 
   const { operand, calls } = readLiquidValue(text, reader.keywords)
   const chain: Chain = compileChain(calls, FILTERS)
   reader.keyed ||= chain.keyed
-  for (const argument of [operand, ...calls.flatMap(({ args, named }) => [...args, ...named.values()])]) {
-    if (argument instanceof Reference) reader.references.push(argument.keys)
-  }
+  note(reader, operand)
+  for (const { args, named } of calls) for (const argument of [...args, ...named.values()]) note(reader, argument)
   return (scope, work) => runChain(chain, resolve(operand, scope), work, scope)
+}
+
+function note(reader: Reader, argument: Argument): void {
+  if (argument instanceof Reference) reader.references.push(argument.keys)
 }
 
 function assign(reader: Reader, rest: string): Node {
   const match = /^([A-Za-z_][\w-]*)\s*=/.exec(rest)
   if (match === null) throw syntaxFault('assign is malformed')
   const name = match[1] ?? ''
+  reader.made.add(name)
   const value = compileValue(reader, rest.slice(match[0].length))
   return {
     run(scope, work) {
@@ -125,13 +132,14 @@ function assign(reader: Reader, rest: string): Node {
 /** `if` and `unless`, with `elsif` and `else`. */
 function branches(reader: Reader, rest: string, end: string, negated: boolean): Node {
   const arms: { test: Condition; nodes: Node[] }[] = []
-  const first = compileCondition(rest)
+  const compile = (text: string): Condition => compileCondition(text, (operand) => note(reader, operand))
+  const first = compile(rest)
   let test: Condition = negated ? (scope, work) => !first(scope, work) : first
   for (;;) {
     const { nodes, stop } = block(reader, test === otherwise ? [end] : ['elsif', 'else', end])
     arms.push({ test, nodes })
     if (stop?.name === end) break
-    test = stop?.name === 'elsif' ? compileCondition(stop.rest) : otherwise
+    test = stop?.name === 'elsif' ? compile(stop.rest) : otherwise
   }
   return {
     run(scope, work, emit) {
@@ -143,11 +151,13 @@ function branches(reader: Reader, rest: string, end: string, negated: boolean): 
 
 function choice(reader: Reader, rest: string): Node {
   const subject = readOne(rest)
+  note(reader, subject)
   const before = block(reader, ['when', 'else', 'endcase'])
   const arms: { values: Argument[] | null; nodes: Node[] }[] = []
   let stop = before.stop
   while (stop !== null && stop.name !== 'endcase') {
     const values = stop.name === 'when' ? readLiquidList(stop.rest) : null
+    for (const value of values ?? []) note(reader, value)
     const { nodes, stop: next } = block(reader, values === null ? ['endcase'] : ['when', 'else', 'endcase'])
     arms.push({ values, nodes })
     stop = next
@@ -165,6 +175,8 @@ function choice(reader: Reader, rest: string): Node {
 
 function loop(reader: Reader, rest: string): Node {
   const head = readLiquidLoop(rest)
+  reader.made.add(head.name).add('forloop')
+  for (const argument of [head.list, head.from, head.to, head.limit, head.offset]) note(reader, argument)
   const { nodes, stop } = block(reader, ['else', 'endfor'])
   const empty = stop?.name === 'else' ? block(reader, ['endfor']).nodes : []
   return {

@@ -76,6 +76,38 @@ export function listedByConnection(fields: readonly string[]): ReadonlySet<strin
   return listed
 }
 
+/** All values of a field, joined; undefined when there is none. `lower` is its name in lower case. */
+export function fieldValue(fields: readonly string[], lower: string): string | undefined {
+  let joined: string | undefined
+  for (let at = 0; at < fields.length; at += 2) {
+    if ((fields[at] as string).toLowerCase() !== lower) continue
+    joined = joined === undefined ? fields[at + 1] : `${joined}, ${fields[at + 1]}`
+  }
+  return joined
+}
+
+/** The fields without those that tell of a body's bytes as they came: another body goes with them. */
+export function withoutBytes(fields: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let at = 0; at < fields.length; at += 2) {
+    if (!isOfTheBytes((fields[at] as string).toLowerCase())) kept.push(fields[at] as string, fields[at + 1] as string)
+  }
+  return kept
+}
+
+export function isOfTheBytes(lower: string): boolean {
+  return OF_THE_BYTES.has(lower)
+}
+
+/** Of the codings in an Accept-Encoding those that can be undone here; '' for none. RFC 9110, 12.5.3. */
+export function decodableOf(acceptEncoding: string): string {
+  return acceptEncoding
+    .split(',')
+    .filter((item) => DECODABLE.test(item))
+    .join(',')
+    .trim()
+}
+
 /**
  * A field line for the outgoing head. The value may hold no CR, LF or NUL and nothing beyond latin1: the head is
  * written as latin1, and a character above it would lose its high byte.
@@ -140,6 +172,21 @@ const REQUEST_FIELDS: ReadonlyMap<string, number> = new Map([
   ['accept', FIELD_FORWARD],
   ['authorization', FIELD_FORWARD],
   ['user-agent', FIELD_FORWARD]
+])
+
+const DECODABLE = /^\s*(?:gzip|x-gzip|deflate|br|identity)\s*(?:;|$)/i
+
+const OF_THE_BYTES: ReadonlySet<string> = new Set([
+  'content-encoding',
+  'content-length',
+  'content-md5',
+  'digest',
+  'content-digest',
+  'repr-digest',
+  'content-range',
+  'accept-ranges',
+  'etag',
+  'trailer'
 ])
 
 const RESPONSE_DROPS: ReadonlySet<string> = new Set([

@@ -128,7 +128,7 @@ export function planRequest<Peer, Rules>(
     user: intent.user,
     delimiters: intent.delimiters,
     delimitersNamed: intent.delimitersNamed,
-    bodyMode: intent.bodyMode,
+    bodyMode: needsWhole ? 'whole' : intent.bodyMode,
     subjects: intent.subjects,
     method: intent.method,
     target: intent.target,

@@ -5,18 +5,20 @@ import type { Client, ClientSink } from '../listen/client.ts'
 import { bodyTooLarge } from '../plan/body-mode.ts'
 import { endToEndFields } from '../plan/headers.ts'
 import type { Plan } from '../plan/plan.ts'
-import { settleContext } from '../scan/context.ts'
-import { Scanner } from '../scan/scanner.ts'
+import type { Scanner } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
 import type { BufferBudget } from './buffer-budget.ts'
 import { Decoder, type DecodeSink } from './decode.ts'
 import { HeldBody } from './held-body.ts'
-import { HeldResponse, type ReadyResponse, type ResponseRules } from './held-response.ts'
-import { type Outcome, outcomeOf, type RequestRecord } from './phases.ts'
-import { Pieces } from './pieces.ts'
+import { HeldResponse, type ReadyResponse } from './held-response.ts'
+import { type Outcome, outcomeOf, type RequestRecord, recordOf, Times } from './phases.ts'
+import { Pieces, scannerFor } from './pieces.ts'
 import type { DialectVoice, ProxyEgress, ProxyExchange, ProxyVault } from './ports.ts'
+import type { ResponseRules } from './response-rules.ts'
+import { workFor } from './response-work.ts'
 import { filledHead, Substitution, type SubstitutionOwner, spotsOf } from './substitution.ts'
+import { headForWholeResponse, transformRequest } from './transformed.ts'
 import { wentThrough } from './young-garbage.ts'
 
 export interface ExecutionParts {
@@ -76,11 +78,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   #outcome: Outcome = 'ok'
   #requestBytes = 0
   #responseBytes = 0
-  readonly #planned = performance.now()
-  #body = Number.NaN
-  #connected = Number.NaN
-  #sent = Number.NaN
-  #firstByte = Number.NaN
+  readonly #times = new Times()
 
   constructor(client: Client, plan: Plan<Peer, ResponseRules>, caller: Caller, parts: ExecutionParts) {
     this.#client = client
@@ -139,7 +137,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
 
   requestEnd(): void {
     if (this.#state === DONE) return
-    this.#body = performance.now()
+    this.#times.body = performance.now()
     if (this.#decoder === null) this.#takeEnd()
     else this.#decoder.end()
   }
@@ -238,11 +236,11 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   // The destination's side.
 
   connected(): void {
-    this.#connected = performance.now()
+    this.#times.connected = performance.now()
   }
 
   sent(): void {
-    this.#sent = performance.now()
+    this.#times.sent = performance.now()
   }
 
   informational(status: number, rawHeaders: readonly string[]): void {
@@ -251,15 +249,13 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
 
   head(status: number, reason: string, rawHeaders: readonly string[], length: number): void {
     if (this.#state === DONE) return
-    this.#firstByte = performance.now()
+    this.#times.firstByte = performance.now()
     this.#destinationStatus = status
     this.#status = status
     const keepLength = status === 304 || (this.#client.head.method === 'HEAD' && status !== 204)
     const fields = endToEndFields(rawHeaders, keepLength)
-    if (this.#plan.responseRules !== null) {
-      this.#holdResponse(this.#plan.responseRules, status, reason, fields)
-      return
-    }
+    const { responseRules, transforms } = this.#plan
+    if ((responseRules !== null || transforms !== null) && this.#holdResponse(status, reason, fields)) return
     this.#responseBegun = true
     this.#parts.voice.decorate(fields, this.#plan.traceId, status, this.#literal())
     this.#client.begin(status, reason, fields, length)
@@ -293,31 +289,38 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     if (this.#state !== RELEASING) this.#resumeBody()
   }
 
-  // The response, when there are rules for it.
+  // The response, when there is something to be done with it.
 
-  #holdResponse(rules: ResponseRules, status: number, reason: string, fields: string[]): void {
+  /** False when there is nothing for a response of this status. */
+  #holdResponse(status: number, reason: string, fields: string[]): boolean {
+    const { limits, traceId } = this.#plan
+    const work = workFor(this.#plan, status, {
+      plaintexts: () => this.#substitution.plaintexts,
+      store: (users, writes) => this.#parts.vault.writeFields(this.#caller, users, writes, traceId)
+    })
+    if (work === null) return false
     this.#response = new HeldResponse({
-      rules,
       status,
       reason,
       fields,
-      plaintexts: () => this.#substitution.plaintexts,
-      limits: this.#plan.limits,
+      limits,
       buffers: this.#parts.buffers,
-      store: (users, writes) => this.#parts.vault.writeFields(this.#caller, users, writes, this.#plan.traceId),
+      work,
       resume: () => this.#exchange?.resume(),
       ready: (response) => this.#release(response),
       failed: (error) => this.#fail(error)
     })
+    return true
   }
 
-  /** Everything that was to be vaulted is on disk: the body may go to the client. */
+  /** Everything that was to be vaulted is on disk, or a transform has made it: it may go to the client. */
   #release({ status, reason, fields, body, captured, scrubbed }: ReadyResponse): void {
     if (this.#state === DONE) return
     this.#captured = captured
     this.#scrubbed = scrubbed
     this.#responseBegun = true
-    this.#parts.voice.decorate(fields, this.#plan.traceId, status, this.#literal())
+    this.#status = status
+    this.#parts.voice.decorate(fields, this.#plan.traceId, this.#destinationStatus, this.#literal())
     this.#client.begin(status, reason, fields, body.length)
     if (body.length > 0) {
       this.#responseBytes += body.length
@@ -387,7 +390,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   /** `whole`: scan, reveal in one batch, evaluate. Synchronous as far as the store is. */
   #complete(): void {
     const body = this.#held.whole()
-    if (!this.#openScanner(body)) {
+    if (this.#plan.delimiters === 0 || !this.#openScanner(body)) {
       this.#sendReleased(body)
       return
     }
@@ -444,22 +447,11 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   /**
    * False when the body is of a kind that holds no expressions.
    *
-   * @param whole All of the body; null when it streams: then its first bytes settle how it is read.
+   * @param whole All of the body; null when it streams.
    */
   #openScanner(whole: Buffer | null): boolean {
-    const contentType = this.#plan.contentTypes[0]
-    const scanBinary = this.#plan.delimitersNamed
-    const context =
-      whole === null ? ({ kind: 'by-type', contentType } as const) : settleContext(contentType, whole, whole)
-    if (context === null && !scanBinary) return false
-    this.#scanner = new Scanner({
-      context: context ?? { kind: 'text' },
-      delimiters: this.#plan.delimiters,
-      expressionBytes: this.#plan.limits.expressionBytes,
-      sink: this.#pieces,
-      scanBinary
-    })
-    return true
+    this.#scanner = scannerFor(this.#plan, whole, this.#pieces)
+    return this.#scanner !== null
   }
 
   /** Asks the vault for all tokens of the window at once. */
@@ -487,8 +479,27 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   }
 
   #sendWhole(body: Buffer): void {
+    if (this.#plan.transforms !== null && this.#plan.transforms.request !== null) {
+      this.#state = RELEASING
+      this.#transform(body).catch((error: unknown) => this.#fail(error))
+      return
+    }
     this.#begin(this.#outgoingHead(), body, 'none')
     this.#requestSent = true
+  }
+
+  /** All values are in, and released: what the transforms make of the request is what leaves. */
+  async #transform(body: Buffer): Promise<void> {
+    const head = this.#head ?? this.#plan.head
+    const made = await transformRequest(this.#plan, head, body, this.#substitution.plaintexts ?? [])
+    if (this.#state === DONE) return
+    this.#requestSent = true
+    if ('answer' in made) {
+      this.#release(made.answer)
+      return
+    }
+    this.#head = made.head
+    this.#begin(this.#outgoingHead(), made.body, 'none')
   }
 
   #begin(head: string, body: Buffer | null, streaming: 'none' | 'length' | 'chunked'): void {
@@ -528,7 +539,9 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   }
 
   #outgoingHead(): string {
-    return this.#head ?? this.#plan.head
+    const { transforms } = this.#plan
+    const head = this.#head ?? this.#plan.head
+    return transforms === null || transforms.response === null ? head : headForWholeResponse(head)
   }
 
   /** A body that passes untouched keeps its coding. */
@@ -584,37 +597,24 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     this.#held.release()
     this.#inbox.length = 0
     this.#outgoing = null
-    const plan = this.#plan
     this.#substitution.end(this.#code ?? String(this.#destinationStatus))
-    const start = this.#client.acceptedAt
-    this.#parts.done({
-      dialect: plan.dialect,
-      route: plan.route,
-      proxy: plan.proxy,
-      method: plan.method,
-      status: this.#status,
-      outcome: this.#code === null && this.#status >= 400 ? 'destination_error' : this.#outcome,
-      code: this.#code,
-      traceId: plan.traceId,
-      tenant: this.#caller.tenant,
-      application: this.#caller.application,
-      destination: plan.door === 'proxy' ? plan.destination.host : null,
-      destinationStatus: this.#destinationStatus,
-      mode: this.#mode === PASS ? 'pass' : this.#mode === WHOLE ? 'whole' : 'stream',
-      tokens: this.#substitution.tokens,
-      replaced: this.#substitution.replaced,
-      literal: this.#literal(),
-      captured: this.#captured,
-      scrubbed: this.#scrubbed,
-      requestBytes: this.#requestBytes,
-      responseBytes: this.#responseBytes,
-      plannedMs: this.#planned - start,
-      bodyMs: this.#body - start,
-      connectedMs: this.#connected - start,
-      firstByteMs: this.#firstByte - start,
-      doneMs: performance.now() - start,
-      waitedMs: this.#firstByte - this.#sent
-    })
+    const isRefused = this.#code === null && this.#status >= 400
+    this.#parts.done(
+      recordOf(this.#plan, this.#caller, this.#client.acceptedAt, this.#times, {
+        status: this.#status,
+        outcome: isRefused && this.#destinationStatus > 0 ? 'destination_error' : this.#outcome,
+        code: this.#code,
+        destinationStatus: this.#destinationStatus,
+        mode: this.#mode === PASS ? 'pass' : this.#mode === WHOLE ? 'whole' : 'stream',
+        tokens: this.#substitution.tokens,
+        replaced: this.#substitution.replaced,
+        literal: this.#literal(),
+        captured: this.#captured,
+        scrubbed: this.#scrubbed,
+        requestBytes: this.#requestBytes,
+        responseBytes: this.#responseBytes
+      })
+    )
   }
 
   #literal(): number {

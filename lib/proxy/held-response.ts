@@ -1,37 +1,19 @@
 import { asSluiceError, SluiceError } from '../errors.ts'
 import { codingsOf } from '../plan/body-mode.ts'
+import { fieldValue } from '../plan/headers.ts'
 import type { Limits } from '../plan/plan.ts'
-import { Secret } from '../secret.ts'
-import type { FieldWrite } from '../vault/fields.ts'
 import type { BufferBudget } from './buffer-budget.ts'
-import type { Capture } from './capture.ts'
 import { Decoder, type DecodeSink } from './decode.ts'
-import { type Plaintexts, Scrubber } from './scrub.ts'
+import type { MaybePromise } from './ports.ts'
 
-/** What of a response is vaulted. */
-export interface ResponseRules {
-  readonly capture: Capture
-  /** Whose fields the targets are. */
-  readonly users: readonly string[]
-  /** The writes for captured values. Throws ERR_INPUT for a value that its field cannot hold. */
-  readonly writesFor: (values: ReadonlyMap<string, string>) => readonly FieldWrite[]
-}
-
-export interface HeldResponseOptions {
-  readonly rules: ResponseRules
+/** A response that is in whole. */
+export interface HeldMessage {
   readonly status: number
   readonly reason: string
-  /** The destination's end-to-end fields. */
+  /** The destination's end-to-end fields, all of them. */
   readonly fields: readonly string[]
-  /** What was revealed so far: a streamed request goes on while its answer comes. */
-  readonly plaintexts: () => Plaintexts | null
-  readonly limits: Limits
-  readonly buffers: BufferBudget
-  readonly store: (users: readonly string[], writes: readonly FieldWrite[]) => Promise<void>
-  /** More of the body may come. */
-  readonly resume: () => void
-  readonly ready: (response: ReadyResponse) => void
-  readonly failed: (error: SluiceError) => void
+  /** Decoded. */
+  readonly body: Buffer
 }
 
 /** A response that may go to the client. */
@@ -45,14 +27,29 @@ export interface ReadyResponse {
   readonly scrubbed: number
 }
 
+/** What is done with a response that is in whole. Throws or rejects when it may not go on. */
+export type Work = (held: HeldMessage) => MaybePromise<ReadyResponse>
+
+export interface HeldResponseOptions {
+  readonly status: number
+  readonly reason: string
+  /** The destination's end-to-end fields. */
+  readonly fields: readonly string[]
+  readonly limits: Limits
+  readonly buffers: BufferBudget
+  readonly work: Work
+  /** More of the body may come. */
+  readonly resume: () => void
+  readonly ready: (response: ReadyResponse) => void
+  readonly failed: (error: SluiceError) => void
+}
+
 /**
- * Holds a response until its rules are done: decode, find, write all values in one write, put their tokens in their
- * stead, and only then let go. A failure anywhere lets nothing go. A response that is no success is not vaulted, but
- * blanked of what this call revealed.
+ * Holds a response until what is to be done with it is done: decode, within bounds, hand it over whole, and only then let
+ * go. A failure anywhere lets nothing go.
  */
 export class HeldResponse implements DecodeSink {
   readonly #options: HeldResponseOptions
-  readonly #isSuccess: boolean
   readonly #chunks: Buffer[] = []
   #decoder: Decoder | null = null
   #bytes = 0
@@ -63,9 +60,8 @@ export class HeldResponse implements DecodeSink {
 
   constructor(options: HeldResponseOptions) {
     this.#options = options
-    this.#isSuccess = options.status >= 200 && options.status < 300
     try {
-      const [coding] = codingsOf(valueOf(options.fields, 'content-encoding'))
+      const [coding] = codingsOf(fieldValue(options.fields, 'content-encoding'))
       if (coding !== undefined) this.#decoder = new Decoder(coding, options.limits.decodedBytes, this)
     } catch {
       // Told with the first byte: a response without a body needs no decoding.
@@ -104,10 +100,15 @@ export class HeldResponse implements DecodeSink {
 
   decodedEnd(): void {
     if (this.#isOver) return
-    const body = Buffer.concat(this.#chunks, this.#bytes)
+    const { status, reason, fields, work } = this.#options
     try {
-      if (this.#isSuccess) this.#capture(body)
-      else this.#scrub(body)
+      const ready = work({ status, reason, fields, body: Buffer.concat(this.#chunks, this.#bytes) })
+      if (ready instanceof Promise) {
+        ready.then(
+          (response) => this.#go(response),
+          (error: unknown) => this.#over(asSluiceError(error))
+        )
+      } else this.#go(ready)
     } catch (error) {
       this.#over(asSluiceError(error))
     }
@@ -130,53 +131,14 @@ export class HeldResponse implements DecodeSink {
     this.#chunks.length = 0
   }
 
-  #capture(body: Buffer): void {
-    const { rules, store } = this.#options
-    const { values, unmatched, text } = rules.capture.apply(body, valueOf(this.#options.fields, 'content-type'))
-    if (values.size === 0) {
-      this.#go(body, 0, 0, unmatched, null)
-      return
-    }
-    const writes = this.#writesFor(values)
-    store(rules.users, writes).then(
-      () => {
-        if (this.#isOver) return
-        const plaintexts = [...values].map(([id, value]) => ({ id, data: new Secret(JSON.stringify(value)), text: '' }))
-        this.#go(Buffer.from(text), values.size, 0, unmatched, new Scrubber(plaintexts))
-      },
-      (error: unknown) => this.#over(asSluiceError(error))
-    )
-  }
-
-  #writesFor(values: ReadonlyMap<string, string>): readonly FieldWrite[] {
-    try {
-      return this.#options.rules.writesFor(values)
-    } catch (error) {
-      if (!(error instanceof SluiceError) || error.fields === undefined) throw error
-      throw new SluiceError('ERR_DESTINATION_RESPONSE', 'The response holds a value that its field cannot hold', {
-        fields: error.fields
-      })
-    }
-  }
-
-  #scrub(body: Buffer): void {
-    const scrubber = new Scrubber(this.#options.plaintexts() ?? [])
-    const clean = scrubber.body(body)
-    this.#go(clean, 0, scrubber.count, 0, scrubber)
-  }
-
-  #go(body: Buffer, captured: number, blanked: number, unmatched: number, inFields: Scrubber | null): void {
-    const { status, reason } = this.#options
-    const fields = remainingFields(this.#options.fields, inFields)
-    if (captured > 0) fields.push('Sluice-Captured', String(captured))
-    if (unmatched > 0) fields.push('Sluice-Rules-Unmatched', String(unmatched))
-    const scrubbed = inFields === null ? blanked : inFields.count
+  #go(response: ReadyResponse): void {
+    if (this.#isOver) return
     this.destroy()
-    this.#options.ready({ status, reason, fields, body, captured, scrubbed })
+    this.#options.ready(response)
   }
 
   #fail(why: string): void {
-    this.#over(new SluiceError('ERR_DESTINATION_RESPONSE', `The response cannot be searched: it ${why}`))
+    this.#over(new SluiceError('ERR_DESTINATION_RESPONSE', `The response cannot be read whole: it ${why}`))
   }
 
   #over(error: SluiceError): void {
@@ -185,36 +147,3 @@ export class HeldResponse implements DecodeSink {
     this.#options.failed(error)
   }
 }
-
-/** The fields without those that speak of the bytes as the destination sent them. */
-function remainingFields(fields: readonly string[], scrubber: Scrubber | null): string[] {
-  const kept: string[] = []
-  for (let at = 0; at < fields.length; at += 2) {
-    const name = fields[at] as string
-    const value = fields[at + 1] as string
-    if (!OF_THE_BYTES.has(name.toLowerCase())) kept.push(name, scrubber === null ? value : scrubber.text(value))
-  }
-  return kept
-}
-
-/** All values of a field, joined; undefined when there is none. */
-function valueOf(fields: readonly string[], lower: string): string | undefined {
-  let joined: string | undefined
-  for (let at = 0; at < fields.length; at += 2) {
-    if ((fields[at] as string).toLowerCase() !== lower) continue
-    joined = joined === undefined ? fields[at + 1] : `${joined}, ${fields[at + 1]}`
-  }
-  return joined
-}
-
-const OF_THE_BYTES: ReadonlySet<string> = new Set([
-  'content-encoding',
-  'content-md5',
-  'digest',
-  'content-digest',
-  'repr-digest',
-  'content-range',
-  'accept-ranges',
-  'etag',
-  'trailer'
-])

@@ -1,4 +1,6 @@
 import type { SluiceError } from '../errors.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { Caller } from '../vault/access.ts'
 
 /*
  * The named moments of a request, in order: accepted, planned, body, connected, first byte, done. They are an
@@ -48,4 +50,63 @@ export function outcomeOf(error: SluiceError): Outcome {
   if (error.code === 'ERR_CLIENT_GONE') return 'aborted'
   if (error.source === 'client') return 'client_error'
   return error.source === 'destination' ? 'destination_error' : 'sluice_error'
+}
+
+/** When each phase was reached, in `performance.now()` milliseconds; NaN: not yet. Hot: per request. */
+export class Times {
+  readonly planned = performance.now()
+  body = Number.NaN
+  connected = Number.NaN
+  sent = Number.NaN
+  firstByte = Number.NaN
+}
+
+/** What an execution has counted. */
+type Counted = Pick<
+  RequestRecord,
+  | 'status'
+  | 'outcome'
+  | 'code'
+  | 'destinationStatus'
+  | 'mode'
+  | 'tokens'
+  | 'replaced'
+  | 'literal'
+  | 'captured'
+  | 'scrubbed'
+  | 'requestBytes'
+  | 'responseBytes'
+>
+
+/** @param start when the request was accepted */
+export function recordOf(plan: Plan, caller: Caller, start: number, times: Times, counted: Counted): RequestRecord {
+  // NOTE: field by field, as in `planRequest`.
+  return {
+    dialect: plan.dialect,
+    route: plan.route,
+    proxy: plan.proxy,
+    method: plan.method,
+    status: counted.status,
+    outcome: counted.outcome,
+    code: counted.code,
+    traceId: plan.traceId,
+    tenant: caller.tenant,
+    application: caller.application,
+    destination: plan.door === 'proxy' ? plan.destination.host : null,
+    destinationStatus: counted.destinationStatus,
+    mode: counted.mode,
+    tokens: counted.tokens,
+    replaced: counted.replaced,
+    literal: counted.literal,
+    captured: counted.captured,
+    scrubbed: counted.scrubbed,
+    requestBytes: counted.requestBytes,
+    responseBytes: counted.responseBytes,
+    plannedMs: times.planned - start,
+    bodyMs: times.body - start,
+    connectedMs: times.connected - start,
+    firstByteMs: times.firstByte - start,
+    doneMs: performance.now() - start,
+    waitedMs: times.firstByte - times.sent
+  }
 }

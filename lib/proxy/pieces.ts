@@ -1,5 +1,28 @@
 import { valueFault } from '../expr/faults.ts'
+import type { Plan } from '../plan/plan.ts'
+import { settleContext } from '../scan/context.ts'
+import { Scanner } from '../scan/scanner.ts'
 import type { ScanSink, Spot } from '../scan/spot.ts'
+
+/**
+ * What reads a body into pieces; null when it is of a kind that holds no expressions.
+ *
+ * @param whole All of the body; null when it streams: then its first bytes settle how it is read.
+ */
+export function scannerFor(plan: Plan, whole: Buffer | null, sink: Pieces): Scanner | null {
+  const contentType = plan.contentTypes[0]
+  const scanBinary = plan.delimitersNamed
+  const context =
+    whole === null ? ({ kind: 'by-type', contentType } as const) : settleContext(contentType, whole, whole)
+  if (context === null && !scanBinary) return null
+  return new Scanner({
+    context: context ?? { kind: 'text' },
+    delimiters: plan.delimiters,
+    expressionBytes: plan.limits.expressionBytes,
+    sink,
+    scanBinary
+  })
+}
 
 /**
  * What a scanner found in one window, in order: runs of untouched bytes and spots where a value goes. Hot: per spot.

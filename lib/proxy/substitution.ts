@@ -158,7 +158,7 @@ export class Substitution {
 
   /** `texts[i]` was made of `found[i]`. Kept only when the response may have to be cleared of them. */
   #remember(found: readonly Found[], texts: readonly string[]): void {
-    if (this.#plan.responseRules === null) return
+    if (this.#plan.responseRules === null && this.#plan.transforms === null) return
     this.#plaintexts ??= []
     for (const [at, { id, data }] of found.entries()) this.#plaintexts.push({ id, data, text: texts[at] ?? '' })
   }

@@ -76,6 +76,15 @@ export function viewOf(
   return { type, container, createdAt, expiresAt, rest, tenant, id, shown, mayKnow: read !== null }
 }
 
+/** A token that `caller` was shown, as it is shown to whoever may see its mask at most. */
+export function maskedView(caller: Caller, view: TokenView): TokenView {
+  if (view.shown === null || caller.allows('token:read', view.container) !== 'reveal') return view
+  const data = view.shown.expose()
+  // Masks are made without it.
+  const whole = typeof data === 'object' && data !== null && 'cvc' in data ? { ...data, cvc: null } : data
+  return { ...view, shown: masked(view, 'mask', formatJson(whole)) }
+}
+
 function masked({ rest }: TokenHeader, transform: Transform, data: string): Secret | null {
   if (transform === 'redact' || rest.mask === undefined || rest.privacy?.restriction_policy === 'redact') return null
   try {

@@ -11,7 +11,8 @@ export const basisTheoryVoice: DialectVoice = {
   },
 
   decorate(fields, traceId, destinationStatus, literalOpeners) {
-    fields.push(DESTINATION_STATUS, String(destinationStatus), 'bt-trace-id', traceId, 'Sluice-Trace-Id', traceId)
+    if (destinationStatus > 0) fields.push(DESTINATION_STATUS, String(destinationStatus))
+    fields.push('bt-trace-id', traceId, 'Sluice-Trace-Id', traceId)
     if (literalOpeners > 0) fields.push('Sluice-Literal', String(literalOpeners))
   }
 }

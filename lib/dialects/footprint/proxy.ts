@@ -4,10 +4,10 @@ import type { Client, ClientSink } from '../../listen/client.ts'
 import { bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
 import { joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
-import { fieldLine } from '../../plan/headers.ts'
+import { decodableOf, fieldLine } from '../../plan/headers.ts'
 import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
 import type { Capture, CaptureRule, CaptureType } from '../../proxy/capture.ts'
-import type { ResponseRules } from '../../proxy/held-response.ts'
+import type { ResponseRules } from '../../proxy/response-rules.ts'
 import type { Caller } from '../../vault/access.ts'
 import type { KeyMemo, Vault } from '../../vault/vault.ts'
 import { type Controls, readControls } from './controls.ts'
@@ -350,12 +350,10 @@ function narrowed(fields: readonly string[]): string[] {
     const name = fields[at] as string
     const value = fields[at + 1] as string
     if (name.toLowerCase() !== 'accept-encoding') kept.push(name, value)
-    else accepted = value.split(',').filter(isDecodable).join(',').trim() || accepted
+    else accepted = decodableOf(value) || accepted
   }
   return [...kept, 'Accept-Encoding', accepted]
 }
-
-const isDecodable = (item: string): boolean => /^\s*(?:gzip|x-gzip|deflate|br|identity)\s*(?:;|$)/i.test(item)
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'])
 const USER = /^fp_(?:id|bid)_[A-Za-z0-9_]{1,64}$/

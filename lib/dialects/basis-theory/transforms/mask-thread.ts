@@ -1,0 +1,120 @@
+import { parentPort, Worker, workerData } from 'node:worker_threads'
+import { RE2JS } from 're2js'
+import { SluiceError } from '../../../errors.ts'
+import { maskSections } from './mask-sections.ts'
+
+interface Order {
+  readonly expression: string
+  readonly text: string
+  readonly replacement: string
+  readonly limitMs: number
+}
+
+interface Waiting {
+  readonly order: Order
+  readonly resolve: (masked: string) => void
+  readonly reject: (error: SluiceError) => void
+}
+
+/**
+ * A thread for what would hold the event loop up: one expression on one text after another. It is made when it is first
+ * needed, and made anew after an expression that took longer than its time.
+ */
+export class MaskThread {
+  readonly #limitMs: number
+  readonly #queue: Waiting[] = []
+  #worker: Worker | null = null
+  #running: Waiting | null = null
+  #guard: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  /** @param limitMs for one text */
+  constructor(limitMs: number = LIMIT_MS) {
+    this.#limitMs = limitMs
+  }
+
+  /** Rejects with ERR_TRANSFORM when it takes too long, with ERR_OVERLOAD when too many wait. */
+  mask(expression: string, text: string, replacement: string): Promise<string> {
+    if (this.#isClosed || this.#queue.length >= WAITING) {
+      return Promise.reject(new SluiceError('ERR_OVERLOAD', 'Too many masks are waiting'))
+    }
+    return new Promise((resolve, reject) => {
+      const order = { expression, text, replacement, limitMs: this.#limitMs }
+      this.#queue.push({ order, resolve, reject })
+      this.#next()
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#end(new SluiceError('ERR_OVERLOAD', 'Sluice is shutting down'))
+  }
+
+  #next(): void {
+    if (this.#running !== null) return
+    const next = this.#queue.shift()
+    if (next === undefined) {
+      this.#worker?.unref()
+      return
+    }
+    this.#running = next
+    this.#worker ??= this.#start()
+    this.#worker.ref()
+    // The thread looks at the clock between two finds; a single find that takes for ever is for us to end.
+    this.#guard = setTimeout(() => void this.#end(tooLong()), this.#limitMs + SPARE_MS)
+    this.#worker.postMessage(next.order)
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: { isMaskThread: true },
+      env: {},
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 128 }
+    })
+    worker.on('message', (masked: string | null) => {
+      if (worker === this.#worker) this.#settle(masked)
+    })
+    worker.on('error', () => {
+      if (worker === this.#worker) void this.#end(tooLong())
+    })
+    worker.unref()
+    return worker
+  }
+
+  #settle(masked: string | null): void {
+    clearTimeout(this.#guard)
+    const running = this.#running
+    this.#running = null
+    if (masked === null) running?.reject(tooLong())
+    else running?.resolve(masked)
+    this.#next()
+  }
+
+  /** Ends the thread; what waits goes on with another. */
+  async #end(error: SluiceError): Promise<void> {
+    clearTimeout(this.#guard)
+    const worker = this.#worker
+    const running = this.#running
+    this.#worker = null
+    this.#running = null
+    running?.reject(error)
+    if (this.#isClosed) for (const { reject } of this.#queue.splice(0)) reject(error)
+    this.#next()
+    await worker?.terminate()
+  }
+}
+
+function serve(port: NonNullable<typeof parentPort>): void {
+  port.on('message', ({ expression, text, replacement, limitMs }: Order) => {
+    port.postMessage(maskSections(RE2JS.compile(expression), text, replacement, performance.now() + limitMs))
+  })
+}
+
+if (parentPort !== null && (workerData as { isMaskThread?: boolean } | null)?.isMaskThread === true) serve(parentPort)
+
+const tooLong = () => new SluiceError('ERR_TRANSFORM', 'The expression of a mask takes too long on this body')
+const LIMIT_MS = 2000
+/** Beyond that: to start, and for a find that is under way. */
+const SPARE_MS = 1000
+const WAITING = 64
