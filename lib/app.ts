@@ -9,6 +9,7 @@ import { proxyRoutes } from './dialects/basis-theory/proxies.ts'
 import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
 import type { ProxyChecks } from './dialects/basis-theory/proxy-documents.ts'
 import type { ReactorPorts } from './dialects/basis-theory/reactor-ports.ts'
+import { AsyncRuns } from './dialects/basis-theory/react-async.ts'
 import { reactorRoutes } from './dialects/basis-theory/reactors.ts'
 import { StoredProxies } from './dialects/basis-theory/stored-proxies.ts'
 import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
@@ -101,6 +102,7 @@ class RunningApp implements App, EngineHandler {
   readonly #log: Log
   readonly #router: Router
   readonly #sandbox = new Sandbox()
+  readonly #asyncRuns: AsyncRuns
   #config: Config
   #egress: Egress
   #buffers: BufferBudget
@@ -119,12 +121,13 @@ class RunningApp implements App, EngineHandler {
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
     const reactors = this.#reactorPorts(config.limits.tokensPerRequest)
+    this.#asyncRuns = new AsyncRuns(vault, (thrown, traceId) => this.#log.bug(thrown, traceId))
     this.#router = new Router([
       ...tokenRoutes(vault),
       ...tokenize,
       ...applicationRoutes(vault),
       ...tenantRoutes(vault),
-      ...reactorRoutes(reactors),
+      ...reactorRoutes(reactors, this.#asyncRuns),
       ...proxyRoutes(reactors, () => this.#proxyChecks()),
       ...userRoutes(vault),
       ...configRoutes(vault, () => this.#configPorts())
@@ -441,14 +444,17 @@ class RunningApp implements App, EngineHandler {
     const idle = setInterval(() => {
       for (const server of this.#servers) server.closeIdleConnections()
     }, 50)
+    const until = performance.now() + this.#config.listen.drainMs
     const deadline = setTimeout(() => {
       for (const server of this.#servers) server.closeAllConnections()
     }, this.#config.listen.drainMs)
     await Promise.all(closed)
     clearInterval(idle)
     clearTimeout(deadline)
+    await this.#asyncRuns.idle(Math.max(0, until - performance.now()))
     this.#egress.destroy()
     await this.#sandbox.close()
+    await this.#asyncRuns.idle(LAST_RESULTS_MS)
     await this.#closeAdmin?.()
   }
 }
@@ -482,6 +488,9 @@ function isFootprintPath(path: string): boolean {
 
 /** Largest body that code is given of a response: with its escapes, it must pass through the sandbox as one text. */
 const FETCHED_BYTES = 1024 * 1024
+
+/** For writing down what became of calls that the end cut short. */
+const LAST_RESULTS_MS = 2000
 
 const FOOTPRINT_PATH = /^\/(?:vault_proxy|users|businesses|entities)(?:\/|$)/
 

@@ -20,6 +20,8 @@ export interface Job {
    * `request` or `response`, the arguments are a message of a proxy.
    */
   readonly input: string
+  /** In the stead of the limit's. */
+  readonly wallMs?: number
   /** Answers what the code asks of the world: the JSON of a reply. A rejection reaches the code as an error. */
   host(name: string, text: string): Promise<string>
 }

@@ -18,8 +18,8 @@ export type Order =
   | { readonly kind: 'run'; readonly code: string; readonly input: string }
   | { readonly kind: 'reply'; readonly number: number; readonly isFine: boolean; readonly text: string }
 
-/** Which limit was crossed. */
-export type Overrun = 'time' | 'memory' | 'output' | 'calls'
+/** Which limit was crossed, or `shutdown`: Sluice ends. */
+export type Overrun = 'time' | 'memory' | 'output' | 'calls' | 'shutdown'
 
 export type Report =
   /** The thread may be used; with the interpreter when this thread was the first to compile it. */

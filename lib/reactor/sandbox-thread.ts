@@ -51,7 +51,7 @@ export class SandboxThread {
     this.#worker.ref()
     return new Promise<RunResult>((resolve) => {
       const { promise, resolve: settle } = defer<RunResult>()
-      const wall = setTimeout(() => this.#overTime(settle), limits.wallMs)
+      const wall = setTimeout(() => this.#overTime(settle), job.wallMs ?? limits.wallMs)
       // The interpreter looks at the clock between its steps; a single step that takes for ever is for us to end.
       let guard = this.isReady ? this.#guard(limits, settle) : undefined
       this.#hear = (report) => {
@@ -100,7 +100,8 @@ export class SandboxThread {
 
   async end(): Promise<void> {
     clearTimeout(this.#resting)
-    this.#broken()
+    this.isSpoiled = true
+    this.#hear({ kind: 'over', overrun: 'shutdown' })
     await this.#worker.terminate()
   }
 
@@ -134,7 +135,7 @@ async function answer(
   try {
     if (name === 'sleep') {
       await new Promise((resolve) => {
-        setTimeout(resolve, Math.min(Math.max(Number(asked) || 0, 0), limits.wallMs)).unref()
+        setTimeout(resolve, Math.min(Math.max(Number(asked) || 0, 0), job.wallMs ?? limits.wallMs)).unref()
       })
       return { isFine: true, text: 'null' }
     }

@@ -134,8 +134,9 @@ export class Revealer {
   }
 
   /** As `Vault.invoke`. */
-  invoke(caller: Caller, purpose: Purpose, proxy: string): void {
-    purpose.intent = this.#parts.audit.intent(`"proxy":${quote(proxy)},${describe(caller, purpose, NONE)}`)
+  invoke(caller: Caller, purpose: Purpose, id: string): void {
+    const what = purpose.door === 'reactor' ? 'reactor' : 'proxy'
+    purpose.intent = this.#parts.audit.intent(`"${what}":${quote(id)},${describe(caller, purpose, NONE)}`)
   }
 
   /** Every distinct id to look for. The tokens that subjects with different beginnings name are different. */

@@ -146,6 +146,6 @@ async function sealAnew(
 }
 
 /** The tables whose rows are sealed. */
-const SEALED: readonly Table[] = ['tokens', 'proxies', 'reactors', 'configs']
+const SEALED: readonly Table[] = ['tokens', 'proxies', 'reactors', 'configs', 'results']
 const NOTHING = Buffer.alloc(0)
 const BATCH = 200

@@ -131,7 +131,7 @@ export class Shelf {
 }
 
 /** Where the seal of a document belongs. */
-export function shelfPlace(table: ShelfTable, tenant: string, id: string): SealPlace {
+export function shelfPlace(table: ShelfTable | 'results', tenant: string, id: string): SealPlace {
   return { purpose: PURPOSE_ROW, tenant, id: `${table}/${id}`, header: NOTHING, start: 0, end: 0 }
 }
 

@@ -16,6 +16,7 @@ export type MaybePromise<T> = T | Promise<T>
  * - `changes`: `tenant:time:…` → a change, as `/logs` shows it
  * - `anchors`: heads of the audit chains (audit.ts)
  * - `proxies`, `reactors`, `configs`: of the dialects
+ * - `results`: of calls that nobody waits for (results.ts)
  * - `users`: MACed JSON; whose vaults the fields of the Footprint dialect are (users.ts)
  */
 export const TABLES = [
@@ -31,7 +32,8 @@ export const TABLES = [
   'proxies',
   'reactors',
   'configs',
-  'users'
+  'users',
+  'results'
 ] as const
 
 export type Table = (typeof TABLES)[number]

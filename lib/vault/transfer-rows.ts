@@ -60,6 +60,7 @@ const MOVES: Readonly<Record<Table, 'record' | 'sealed' | 'apart'>> = {
   index: 'apart',
   keyring: 'apart',
   anchors: 'apart',
+  results: 'apart',
   applications: 'record',
   keys: 'record',
   settings: 'record',

@@ -17,6 +17,7 @@ import type { MasterKey } from './master-key.ts'
 import { ALL_PERMISSIONS, ALL_RULES, type ApplicationType, type Rule } from './permissions.ts'
 import { type Condition, parseQuery, parseSimpleQuery } from './query.ts'
 import { Records } from './records.ts'
+import { Results } from './results.ts'
 import { type FoundToken, type Purpose, Revealer, type RevealSubject } from './reveal.ts'
 import { listRing, type Progress, rewrap, type RingEntry, rotate } from './rewrap.ts'
 import { type Look, Search } from './search.ts'
@@ -80,6 +81,8 @@ export class Vault {
   readonly applications: Applications
   /** Sealed documents of the dialects. */
   readonly shelves: Readonly<Record<ShelfTable, Shelf>>
+  /** What became of calls that nobody waits for. */
+  readonly results: Results
   /** Settings, bound containers and logs of tenants. */
   readonly tenants: Tenants
   /** Users and businesses of the Footprint dialect, and their fields. */
@@ -104,6 +107,7 @@ export class Vault {
       reactors: new Shelf('reactors', 'reactor', parts),
       configs: new Shelf('configs', 'config', parts)
     }
+    this.results = new Results(parts)
     this.#keyring = keyring
     this.#search = new Search(store, now)
     this.applications = new Applications(store, records, now)
@@ -222,9 +226,12 @@ export class Vault {
     return this.#revealer.reveal(caller, subjects, purpose, limit)
   }
 
-  /** Appends the audit intent of a call of a stored proxy: nothing of it may leave before `release` calls back. */
-  invoke(caller: Caller, purpose: Purpose, proxy: string): void {
-    this.#revealer.invoke(caller, purpose, proxy)
+  /**
+   * Appends the audit intent of a call of a stored proxy or a reactor, by its id: nothing of it may leave before `release`
+   * calls back.
+   */
+  invoke(caller: Caller, purpose: Purpose, id: string): void {
+    this.#revealer.invoke(caller, purpose, id)
   }
 
   #refreshBindings(tenant: string): void | Promise<void> {
@@ -236,6 +243,11 @@ export class Vault {
   /** A JSON structure with its expressions evaluated; it may leave after `release`. Throws ERR_EXPR_*, and as `reveal`. */
   detokenize(caller: Caller, structure: Json, purpose: Purpose, limit: number): Promise<Detokenized> {
     return detokenize(this.#revealer, caller, structure, purpose, limit)
+  }
+
+  /** The vault's clock: milliseconds since 1970. */
+  now(): number {
+    return this.#now()
   }
 
   /** Calls back after the audit records of this event-loop turn are with the kernel, or could not be written. */
@@ -402,7 +414,7 @@ export class Vault {
   /** Deletes what has expired and cvcs whose time is over: once now, then every minute until the vault is closed. */
   startUpkeep(): void {
     const purge = () => {
-      this.#tokens.purge(this.#cvcRetentionMs, PURGED_AT_ONCE).catch(() => {})
+      this.purge().catch(() => {})
     }
     purge()
     this.#upkeep = setInterval(purge, 60_000)
@@ -410,8 +422,9 @@ export class Vault {
   }
 
   /** One round of that. Gives how many rows it looked at. */
-  purge(): Promise<number> {
-    return this.#tokens.purge(this.#cvcRetentionMs, PURGED_AT_ONCE)
+  async purge(): Promise<number> {
+    const results = await this.results.purge(PURGED_AT_ONCE)
+    return results + (await this.#tokens.purge(this.#cvcRetentionMs, PURGED_AT_ONCE))
   }
 
   /** Counters for /metrics. */

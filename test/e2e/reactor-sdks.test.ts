@@ -1,5 +1,6 @@
 import { BasisTheory as Js } from '@basis-theory/basis-theory-js'
 import { BasisTheory as Api, BasisTheoryClient } from '@basis-theory/node-sdk'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { newProxy } from '../kit/proxy.ts'
 import { reactorCode } from '../kit/reactor.ts'
@@ -27,6 +28,15 @@ t.test('node-sdk: a reactor from its making to its end', async (t) => {
   const token = await proxy.token('4242424242424242')
   const answer = await node.reactors.react(id, { args: { pan: `{{ ${token} }}` } })
   t.match(answer, { raw: { args: { pan: '4242424242424242' }, key: 'kkk' }, tokens: { made: String } })
+  const accepted = await node.reactors.reactAsync(id, { args: { pan: `{{ ${token} }}` } })
+  let result: unknown
+  for (let tries = 0; tries < 400 && result === undefined; tries++) {
+    result = await node.reactors.results.get(id, accepted.asyncReactorRequestId ?? '').catch((error: unknown) => {
+      if (!(error instanceof Api.NotFoundError)) throw error
+    })
+    if (result === undefined) await sleep(25)
+  }
+  t.match(result, { raw: { args: { pan: '4242424242424242' }, key: 'kkk' }, tokens: { made: String } })
   await node.reactors.patch(id, { configuration: { KEY: 'lll' } })
   t.match((await node.reactors.react(id, { args: {} })).raw, { key: 'lll' })
   t.match(await node.reactors.update(id, { name: 'new', code, configuration: {} }), { name: 'new' })

@@ -11,53 +11,89 @@ import { ReactorHost } from './reactor-host.ts'
 import { PAYLOAD_BYTES, type ReactorPorts } from './reactor-ports.ts'
 import { readResult, runtimeError } from './run-result.ts'
 import { Scrubber } from './scrubber.ts'
-import { asObject, Faults, readObject } from './token-input.ts'
+import type { Stored } from './stored-documents.ts'
+import { asObject, Faults, type JsonObject, readObject } from './token-input.ts'
 import { tokenizeValue } from './tokenize.ts'
 
-/** Throws ERR_INPUT, ERR_EXPR_*, ERR_CODE_TIMEOUT, ERR_CODE_RUNTIME, and as `Vault.reveal`. */
-export async function react(
+/** A call whose arguments are in: plaintext, written down, and ready to be given to the code. */
+export interface Reaction {
+  /** What the code is given, as JSON. */
+  readonly input: string
+  /** Runs the code once, for at most `wallMs`. Throws ERR_CODE_TIMEOUT, ERR_CODE_RUNTIME, ERR_OVERLOAD. */
+  run(wallMs?: number): Promise<ApiAnswer>
+}
+
+/** Throws ERR_INPUT, ERR_EXPR_*, ERR_BODY_SIZE, ERR_CONFLICT, and as `Vault.reveal`. */
+export async function prepare(
   ports: ReactorPorts,
   call: ApiCall,
-  reactor: Reactor,
+  { id, document: reactor }: Stored<Reactor>,
   formula: Formula | null
-): Promise<ApiAnswer> {
+): Promise<Reaction> {
   const { vault } = ports
+  const { caller, traceId } = call
   if (call.body !== null && Buffer.byteLength(call.body) > PAYLOAD_BYTES) {
     throw new SluiceError('ERR_BODY_SIZE', `The body is over ${PAYLOAD_BYTES} bytes`)
   }
-  const attached = await attachedTo(vault, call.caller.tenant, reactor)
-  const purpose: Purpose = { door: 'reactor', destination: null, traceId: call.traceId, reason: null, intent: 0 }
-  const given = readObject(call.body).args ?? {}
-  const { value, subjects, secrets } = await vault.detokenize(call.caller, given, purpose, ports.tokensPerRequest)
-  const scrubber = new Scrubber(secrets)
-  scrubber.add(Object.values(reactor.configuration))
-  const { caller, traceId } = call
-  const host = new ReactorHost(ports, { caller, traceId, attached, subjects, scrubber })
-  let outcome = 'refused'
+  const body = readObject(call.body)
+  refuseCallback(body)
+  const attached = await attachedTo(vault, caller.tenant, reactor)
+  const purpose: Purpose = { door: 'reactor', destination: null, traceId, reason: null, intent: 0 }
+  vault.invoke(caller, purpose, id)
   try {
+    const { value, subjects, secrets } = await vault.detokenize(
+      caller,
+      body.args ?? {},
+      purpose,
+      ports.tokensPerRequest
+    )
     const faults = new Faults()
     const args = castArguments(value, formula?.request_parameters ?? [], faults)
     faults.settle()
-    if (purpose.intent !== 0) await vault.released()
+    const scrubber = new Scrubber(secrets)
+    scrubber.add(Object.values(reactor.configuration))
     const configuration = configurationFor(formula, reactor.configuration) as Json
-    outcome = 'unknown'
-    const result = await ports.run({
-      tenant: call.caller.tenant,
-      code: formula?.code ?? reactor.code ?? '',
-      input: formatJson({ args, configuration, hasBt: attached !== null }),
-      host: (name, text) => host.answer(name, text)
-    })
-    const said = readResult(result)
-    outcome = 'ran'
-    if (said.kind !== 'value') return errorAnswer(said, scrubber)
-    return await valueAnswer(ports, attached ?? call.caller, said.value ?? null, call.traceId)
+    const input = formatJson({ args, configuration, hasBt: attached !== null })
+    await vault.released()
+    const host = new ReactorHost(ports, { caller, traceId, attached, subjects, scrubber })
+    const code = formula?.code ?? reactor.code ?? ''
+    return {
+      input,
+      run: async (wallMs) => {
+        let outcome = 'failed'
+        try {
+          const limits = wallMs === undefined ? {} : { wallMs }
+          const job = {
+            tenant: caller.tenant,
+            code,
+            input,
+            host: (name: string, text: string) => host.answer(name, text)
+          }
+          const said = readResult(await ports.run({ ...job, ...limits }))
+          outcome = 'ran'
+          if (said.kind !== 'value') return errorAnswer(said, scrubber)
+          return await valueAnswer(ports, attached ?? caller, said.value ?? null, traceId)
+        } finally {
+          host.end()
+          vault.outcome(purpose.intent, outcome)
+        }
+      }
+    }
   } catch (thrown) {
-    if (outcome === 'unknown') outcome = 'failed'
+    vault.outcome(purpose.intent, 'refused')
     throw thrown
-  } finally {
-    host.end()
-    if (purpose.intent !== 0) vault.outcome(purpose.intent, outcome)
   }
+}
+
+/** Results are fetched, not sent: an address to send them to is refused, rather than passed over. Throws ERR_INPUT. */
+function refuseCallback(body: JsonObject): void {
+  const faults = new Faults()
+  for (const name of ['callback_url', 'callbackUrl']) {
+    if (body[name] !== undefined && body[name] !== null) {
+      faults.add(name, 'Callbacks are not supported: use react-async, and fetch the result')
+    }
+  }
+  faults.settle()
 }
 
 async function attachedTo(vault: Vault, tenant: string, reactor: Reactor): Promise<Caller | null> {

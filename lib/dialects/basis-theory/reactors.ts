@@ -2,7 +2,8 @@
 import { SluiceError } from '../../errors.ts'
 import type { ApiAnswer, ApiCall, ApiRoute } from '../../listen/api.ts'
 import { checkCode } from './check-code.ts'
-import { react } from './react.ts'
+import { prepare, type Reaction } from './react.ts'
+import type { AsyncRuns } from './react-async.ts'
 import {
   checkConfiguration,
   type Formula,
@@ -28,8 +29,8 @@ import {
 import { asObject, Faults, type JsonObject, readObject } from './token-input.ts'
 import { requirePermission } from './tokens.ts'
 
-export function reactorRoutes(ports: ReactorPorts): ApiRoute[] {
-  const api = new ReactorApi(ports)
+export function reactorRoutes(ports: ReactorPorts, asyncRuns: AsyncRuns): ApiRoute[] {
+  const api = new ReactorApi(ports, asyncRuns)
   return [
     { method: 'POST', path: '/reactor-formulas', handler: (call) => api.createFormula(call) },
     { method: 'GET', path: '/reactor-formulas', handler: (call) => api.listFormulas(call) },
@@ -42,17 +43,21 @@ export function reactorRoutes(ports: ReactorPorts): ApiRoute[] {
     { method: 'PUT', path: '/reactors/{id}', handler: (call) => api.replace(call) },
     { method: 'PATCH', path: '/reactors/{id}', handler: (call) => api.patch(call) },
     { method: 'DELETE', path: '/reactors/{id}', handler: (call) => api.remove(call) },
-    { method: 'POST', path: '/reactors/{id}/react', handler: (call) => api.react(call) }
+    { method: 'POST', path: '/reactors/{id}/react', handler: (call) => api.react(call) },
+    { method: 'POST', path: '/reactors/{id}/react-async', handler: (call) => api.reactAsync(call) },
+    { method: 'GET', path: '/reactors/{id}/results/{request}', handler: (call) => api.result(call) }
   ]
 }
 
 class ReactorApi {
   readonly #ports: ReactorPorts
+  readonly #asyncRuns: AsyncRuns
   readonly #reactors: Documents<Reactor>
   readonly #formulas: Documents<Formula>
 
-  constructor(ports: ReactorPorts) {
+  constructor(ports: ReactorPorts, asyncRuns: AsyncRuns) {
     this.#ports = ports
+    this.#asyncRuns = asyncRuns
     this.#reactors = new Documents<Reactor>(ports.vault.shelves.reactors, 'reactor')
     this.#formulas = new Documents<Formula>(ports.vault.shelves.reactors, 'formula')
   }
@@ -144,11 +149,26 @@ class ReactorApi {
   }
 
   async react(call: ApiCall): Promise<ApiAnswer> {
-    if (!call.caller.holds('reactor:invoke')) requirePermission(call, 'token:use')
-    const { document } = await this.#reactors.read(call.caller.tenant, idOf(call))
-    const { formula } = document
+    return (await this.#prepare(call)).run()
+  }
+
+  async reactAsync(call: ApiCall): Promise<ApiAnswer> {
+    requireUse(call)
+    this.#asyncRuns.requireRoom(call.caller.tenant)
+    return this.#asyncRuns.start(call, idOf(call), await this.#prepare(call))
+  }
+
+  async result(call: ApiCall): Promise<ApiAnswer> {
+    requireUse(call)
+    return this.#asyncRuns.result(call, idOf(call), call.params.request ?? '')
+  }
+
+  async #prepare(call: ApiCall): Promise<Reaction> {
+    requireUse(call)
+    const reactor = await this.#reactors.read(call.caller.tenant, idOf(call))
+    const { formula } = reactor.document
     const made = formula === null ? null : (await this.#formulas.read(call.caller.tenant, formula)).document
-    return react(this.#ports, call, document, made)
+    return prepare(this.#ports, call, reactor, made)
   }
 
   async #answer(call: ApiCall, id: string, status: number): Promise<ApiAnswer> {
@@ -224,4 +244,8 @@ class ReactorApi {
     faults.add('formula.id', 'There is no such formula')
     return null
   }
+}
+
+function requireUse(call: ApiCall): void {
+  if (!call.caller.holds('reactor:invoke')) requirePermission(call, 'token:use')
 }

@@ -35,5 +35,6 @@ export function runtimeError(why: string): SluiceError {
 const OVERRUNS = {
   memory: 'The code is over its memory limit',
   output: 'A result or call of the code is too long',
-  calls: 'The code makes too many calls'
+  calls: 'The code makes too many calls',
+  shutdown: 'Sluice was stopped while the code ran'
 } as const

@@ -14,5 +14,6 @@ export const TABLE_NUMBERS: Readonly<Record<Table, number>> = {
   proxies: 10,
   reactors: 11,
   configs: 12,
-  users: 13
+  users: 13,
+  results: 14
 }
