@@ -1,51 +1,69 @@
-/**
- * `npm run bench [-- FILTER…] [--quick]`: runs every program under bench/micro, bench/e2e and bench/compare whose path
- * holds one of the filters (all without a filter), then prints all ratios in one table. A full run keeps its rows in
- * bench/results/last.jsonl, a quick one keeps nothing. Exits 1 when a program fails: wrong output, a crash, no end.
- */
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+/** `npm run bench`: see USAGE. The rows of a run that is not quick are kept, drawn and put into bench/README.md. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { circumstances } from './kit/machine.ts'
+import { type Circumstances, circumstances } from './kit/machine.ts'
 import { quick } from './kit/options.ts'
-import { parseRows, type Row, ratioText, table } from './kit/report.ts'
+import { budgetTexts, parseRows, type Row, ratioText, table } from './kit/report.ts'
+import { keep, publish } from './kit/results.ts'
+
+const USAGE = `usage: npm run bench [-- [FILTER…] [--quick] [--NAME=VALUE…]]
+
+  FILTER         runs the programs whose path below bench/ holds one of them; all without a filter
+  --quick        about a twentieth of the length: shows that every output is right, not how fast; keeps nothing
+  --list         prints the programs' paths and ends
+  --NAME=VALUE   handed to the programs: --rounds=3 --requests=1000 --peers=http-proxy,nginx --seal=xchacha20-poly1305 …
+
+A whole run takes about 18 minutes on two quiet cores. It compares with the proxies that it finds and installs none. What
+it measures replaces the same programs' rows in bench/results/last.jsonl; from those it draws bench/results/*.svg and writes
+the tables of bench/README.md. Exits 1 when an output was wrong or a program failed; the others' rows are kept. SIGINT and
+SIGTERM end it and every process that it started.`
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
-const RESULTS = fileURLToPath(new URL('../../bench/results/last.jsonl', import.meta.url))
-const TIME_LIMIT_MS = 30 * 60_000
+const TIME_LIMIT_MS = 15 * 60_000
 
-const options = process.argv.slice(2).filter((argument) => argument.startsWith('--'))
-const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
+const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
+const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
+if (options.includes('--help') || options.includes('-h')) say(`${USAGE}\n`, 0)
+const unknown = options.find((option) => !/^--(quick|list|[a-z]+=.*)$/i.test(option))
+if (unknown !== undefined) say(`there is no option ${unknown}\n${USAGE}\n`, 2)
 const programs = ['micro', 'e2e', 'compare'].flatMap(programsIn).filter(isWanted)
-if (programs.length === 0) fail(`no benchmark's path holds ${filters.join(' or ')}`)
+if (programs.length === 0) say(`no benchmark's path holds ${filters.join(' or ')}\n`, 2)
+if (options.includes('--list')) say(programs.map((program) => `${program.replace(/\.js$/, '')}\n`).join(''), 0)
 
 const where = circumstances()
-process.stdout.write(
-  `${where.cpu}, ${where.cores} cores, Node ${where.node}, OpenSSL ${where.openssl}, ${where.date}\n` +
-    `${where.instructions ? 'user-space instructions are counted' : 'user-space instructions are not counted here: CPU time it is'}` +
-    `; the proxy ${where.pinned ? 'has a core of its own' : 'shares its cores'}\n`
-)
+process.stdout.write(introduction(where))
 const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-rows-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+let child: ChildProcess | null = null
+/** By which signal. */
+const ended: NodeJS.Signals[] = []
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
+
 const failed: string[] = []
 const rows: Row[] = []
 for (const [at, program] of programs.entries()) {
   const file = join(folder, String(at))
+  const begun = performance.now()
   const status = await run(program, file)
+  if (ended.length > 0) say(`\nended by ${ended.join()}\n`, 130)
+  const seconds = ((performance.now() - begun) / 1000).toFixed(0)
+  process.stdout.write(`${status === 0 ? '' : 'FAILED: '}${program.replace(/\.js$/, '')}, ${seconds} s\n`)
   if (status !== 0) failed.push(program)
-  if (existsSync(file)) rows.push(...readRows(file))
+  else if (existsSync(file)) rows.push(...parseRows(readFileSync(file, 'utf8')))
 }
-const ratios = rows.flatMap((row) =>
-  (row.ratios ?? []).map((ratio) => [row.bench, row.case, row.subject, ratioText(ratio)])
+const lines = rows.flatMap((row) =>
+  [...(row.ratios ?? []).map(ratioText), ...budgetTexts(row)].map((text) => [row.bench, row.case, row.subject, text])
 )
-if (ratios.length > 0)
-  process.stdout.write(
-    `\nratios (less is better${quick ? '; a quick run is too short for them to mean anything' : ''})\n${table(ratios, 4)}\n`
-  )
-if (!quick && failed.length === 0) keep()
-if (failed.length > 0) fail(`failed: ${failed.join(', ')}`)
+const caution = quick ? '; a quick run is too short for them to mean anything' : ''
+if (lines.length > 0) process.stdout.write(`\nratios (less is better${caution})\n${table(lines, 4)}\n`)
+if (!quick && rows.length > 0) {
+  keep(rows, where)
+  publish()
+}
+say(failed.length > 0 ? `failed: ${failed.join(', ')}\n` : '', failed.length > 0 ? 1 : 0)
 
 /** Compiled programs under a folder; files named `_x` are parts of others. */
 function programsIn(name: string): string[] {
@@ -59,37 +77,34 @@ function isWanted(program: string): boolean {
   return filters.length === 0 || filters.some((filter) => program.includes(filter))
 }
 
+function introduction(where: Circumstances): string {
+  const peers = Object.entries(where.peers).map(([name, version]) => `${name} ${version ?? 'not found'}`)
+  return `${where.cpu}, ${where.cores} cores, Node ${where.node}, OpenSSL ${where.openssl}, ${where.date}
+${where.instructions ? 'user-space instructions are counted' : 'user-space instructions are not counted here: CPU time it is'}; the proxy ${where.pinned ? 'has a core of its own' : 'shares its cores'}
+to compare with: ${peers.join(', ')}
+`
+}
+
 /** The program's exit status; -1 when a signal or the time limit ended it. */
 function run(program: string, file: string): Promise<number> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', join(HERE, program), ...options], {
+    child = spawn(process.execPath, ['--enable-source-maps', join(HERE, program), ...options], {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, SLUICE_BENCH_ROWS: file },
       timeout: TIME_LIMIT_MS
     })
-    const stop = () => child.kill('SIGTERM')
-    process.once('SIGINT', stop).once('SIGTERM', stop)
-    child.once('close', (status) => {
-      process.off('SIGINT', stop).off('SIGTERM', stop)
-      resolve(status ?? -1)
-    })
+    child.once('close', (status) => resolve(status ?? -1))
   })
 }
 
-/** Replaces the kept rows of the benchmarks that ran; the others stay. */
-function keep(): void {
-  const ran = new Set(rows.map((row) => row.bench))
-  const kept = existsSync(RESULTS) ? readRows(RESULTS).filter((row) => !ran.has(row.bench)) : []
-  mkdirSync(join(RESULTS, '..'), { recursive: true })
-  const lines = [...kept, ...rows.map((row) => ({ ...row, where }))].map((row) => `${JSON.stringify(row)}\n`)
-  writeFileSync(RESULTS, lines.sort().join(''))
+/** Passes a signal on: a program ends with its children. One that does not within two seconds is killed. */
+function stop(signal: NodeJS.Signals): void {
+  ended.push(signal)
+  child?.kill('SIGTERM')
+  setTimeout(() => child?.kill('SIGKILL'), 2000).unref()
 }
 
-function readRows(file: string): Row[] {
-  return parseRows(readFileSync(file, 'utf8'))
-}
-
-function fail(why: string): never {
-  process.stderr.write(`${why}\n`)
-  process.exit(1)
+function say(text: string, status: number): never {
+  ;(status === 0 ? process.stdout : process.stderr).write(text)
+  process.exit(status)
 }

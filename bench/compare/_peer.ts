@@ -28,7 +28,7 @@ export function peerSetup(): PeerSetup {
 /** Serves `listener` over TLS on a free port and answers the harness's `listen`. */
 export function servePeer(setup: PeerSetup, listener: RequestListener): void {
   const { cert, key } = setup
-  const server = createServer({ cert, key, keepAliveTimeout: 65_000, requestTimeout: 0 }, listener)
+  const server = createServer({ cert, key, keepAliveTimeout: 600_000, requestTimeout: 0 }, listener)
   serveCommands({
     listen: () => listenOnLoopback(server)
   })

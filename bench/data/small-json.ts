@@ -46,6 +46,16 @@ export function tokenValue(index: number): string {
   return CARDS[index % CARDS.length] as string
 }
 
+/** The value of the token with this id. */
+export function valueOfId(id: string): string {
+  return tokenValue(Number.parseInt(id.slice(-12), 16))
+}
+
+/** The first tokens of the population as lines `ID VALUE`. */
+export function tokenTable(tokens: number): string {
+  return Array.from({ length: tokens }, (_, at) => `${tokenId(at)} ${tokenValue(at)}\n`).join('')
+}
+
 function weave(texts: readonly string[], values: readonly string[]): string {
   return texts.map((text, at) => text + (values[at] ?? '')).join('')
 }

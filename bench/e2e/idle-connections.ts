@@ -14,7 +14,7 @@ import { populate, startSluice } from '../kit/sluice.ts'
 
 const STEP = 1000
 
-limitTime(quick ? 60 : 900)
+limitTime(quick ? 90 : 900)
 const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
 const population = await populate(scene, 'aes-256-gcm', 8)
 const client = startProgram('clients', 'load', new URL('../kit/idle-client.ts', import.meta.url))

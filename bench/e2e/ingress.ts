@@ -23,7 +23,7 @@ const HEAD =
   'POST /v1/payments HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nContent-Type: application/json\r\n' +
   'BT-API-KEY: key_test_us_pvt_0123456789abcdef.0123456789abcdef0123456789\r\nX-Request-Id: 01234567-89ab-cdef-0123-456789abcdef\r\n'
 
-limitTime(quick ? 60 : 900)
+limitTime(quick ? 90 : 900)
 const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
 const load = startProgram('load', 'load', new URL('../kit/load.ts', import.meta.url))
 scene.add(load)

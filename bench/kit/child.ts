@@ -6,8 +6,8 @@ import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Which part of the machine a process may use: the proxy under test has a core of its own. */
-export type Role = 'proxy' | 'load' | 'upstream'
+/** Which part of the machine a process may use: the proxy under test has a core of its own; `anywhere` is not pinned. */
+export type Role = 'proxy' | 'load' | 'upstream' | 'anywhere'
 
 export interface ChildOptions {
   readonly name: string
@@ -45,7 +45,8 @@ export function startChild(options: ChildOptions): Child {
     // A runner of tests loads its own modules into every process below it by this variable: they would be measured too.
     ...(hasSetpriv ? ['env', '-u', 'NODE_OPTIONS'] : []),
     ...(hasSetpriv ? ['setpriv', '--pdeathsig', 'KILL'] : []),
-    ...(cores === null ? [] : ['taskset', '-c', cores])
+    ...(cores === null ? [] : ['taskset', '-c', cores]),
+    ...(options.role === 'proxy' ? proxyWords : [])
   ]
   const [command, ...args] = [...words, options.command, ...options.args] as [string, ...string[]]
   const handle = spawn(command, args, {
@@ -55,6 +56,13 @@ export function startChild(options: ChildOptions): Child {
   })
   return new RunningChild(options.name, handle)
 }
+
+/** From now on proxies are started by this command line, their own behind it. */
+export function wrapProxies(words: readonly string[]): void {
+  proxyWords = words
+}
+
+let proxyWords: readonly string[] = []
 
 /** Starts one of the benchmark's own programs, given by the URL of its source: as compiled when this file is. */
 export function startProgram(name: string, role: Role, program: URL, args: readonly string[] = []): Child {
@@ -239,6 +247,8 @@ function guard(): void {
 /** The proxy has the first core, load the second, the upstream the third (or the second); null where nothing can be pinned. */
 function coresOf(role: Role): string | null {
   if (!hasTaskset || cores.length < 2) return null
+  // The benchmark itself is pinned, and children would inherit that.
+  if (role === 'anywhere') return cores.join()
   const at = role === 'proxy' ? 0 : role === 'load' ? 1 : Math.min(2, cores.length - 1)
   return String(cores[at])
 }

@@ -7,7 +7,7 @@ import { ID_BYTES, plainBody, requestBody, requestTexts, TOKENS } from '../data/
 import { type Child, cpuTime, startProgram } from './child.ts'
 import { instructionCounter, instructionsAreCounted } from './instructions.ts'
 import type { Amount, Outcome, Target } from './load.ts'
-import { count, quick } from './options.ts'
+import { count } from './options.ts'
 import { median, type Ratio, type Row } from './report.ts'
 import type { Contender, Scene } from './scene.ts'
 import { ANSWER_BODY, type Counts } from './small-answer.ts'
@@ -20,7 +20,13 @@ export interface Entry {
   readonly body: 'tokens' | 'plain'
   /** What the destination must get for these ids (none for `plain`). */
   readonly forwarded: (ids: readonly string[]) => string
-  /** Budget for the ratio to its base. */
+  /** Whom it is measured against, and the budgets for that ratio. */
+  readonly against?: readonly Against[]
+}
+
+/** Another entry of the same contest, and what DESIGN asks of the ratio to it. */
+export interface Against {
+  readonly entry: Entry
   readonly budget?: number
 }
 
@@ -33,56 +39,47 @@ export interface Ids {
 
 /**
  * Runs the entries against each other: first every one is checked for exact output, then they take turns for a number of
- * rounds, on fresh keep-alive connections each. Rows hold medians over the rounds; a ratio is one median by another: the
- * entry's by its base's.
+ * rounds, on fresh keep-alive connections each; then all run at one constant rate, half of what the first can do, where
+ * latencies are taken. Figures are medians over the rounds; a ratio is one median by another: the entry's by its base's.
  */
-export async function contest(
-  bench: string,
-  scene: Scene,
-  ids: Ids,
-  entries: readonly Entry[],
-  baseOf: (entry: Entry) => Entry
-): Promise<Row[]> {
+export async function contest(bench: string, scene: Scene, ids: Ids, entries: readonly Entry[]): Promise<Row[]> {
   for (const entry of entries) await check(scene, ids, entry)
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
   scene.add(load)
-  const rounds = count('rounds', 11, 1)
+  const rounds = count('rounds', 9, 1)
   const requests = count('requests', 10_000, 400)
   const figures = new Map<Entry, Record<string, number>[]>(entries.map((entry) => [entry, []]))
   for (let round = 0; round < rounds; round++) {
     for (const entry of entries) {
-      const measured = await measure(scene, load, ids, entry, { requests, rate: 0 }, round === 0)
+      const [measured] = await measure(scene, load, ids, entry, { requests, rate: 0 }, round === 0)
       figures.get(entry)?.push(measured)
     }
   }
-  // What budgets are about: instructions where they are counted, else CPU time.
-  const headline = instructionsAreCounted() ? INSTRUCTIONS : CPU
-  const rows = entries.map((entry): Row => {
-    const own = medians(figures.get(entry) ?? [])
-    const base = baseOf(entry)
-    const other = medians(figures.get(base) ?? [])
-    const budget = entry.budget === undefined ? {} : { budget: entry.budget }
-    const ratio = (figure: string): Ratio => ({
-      figure,
-      against: base.contender.name,
-      value: (own[figure] ?? Number.NaN) / (other[figure] ?? Number.NaN),
-      ...(figure === headline ? budget : {})
-    })
+  const closed = new Map(entries.map((entry) => [entry, medians(figures.get(entry) ?? [])]))
+  const rate = Math.max(100, Math.floor((closed.get(entries[0] as Entry)?.['req/s'] ?? 0) / 200) * 100)
+  const rows: Row[] = []
+  for (const entry of entries) {
+    const own = closed.get(entry) as Record<string, number>
+    const amount = { requests: Math.ceil(rate * count('seconds', 5, 0.5)), rate }
+    const [, outcome] = await measure(scene, load, ids, entry, amount, false)
+    const latencies = { 'p50 µs': outcome.p50Us, 'p99 µs': outcome.p99Us, 'p99.9 µs': outcome.p999Us }
     const memory = { 'peak RSS MiB': peakResidentBytes(entry.contender.child.pid) / 2 ** 20 }
-    const shown = headline === CPU ? [CPU, USER] : [headline, CPU]
-    return {
-      bench,
-      case: entry.case,
-      subject: entry.contender.name,
-      figures: { ...own, ...memory },
-      ratios: entry === base ? [] : shown.map(ratio)
-    }
-  })
-  if (quick) return rows
-  return [
-    ...rows,
-    ...(await constantRate(bench, scene, load, ids, entries, figures.get(baseOf(entries[0] as Entry)) ?? []))
-  ]
+    const ratios = (entry.against ?? []).flatMap((base) => ratiosTo(base, own, closed.get(base.entry) ?? {}))
+    const row = { bench, case: entry.case, subject: entry.contender.name, ratios }
+    rows.push({ ...row, figures: { ...own, 'at req/s': rate, ...latencies, ...memory } })
+  }
+  return rows
+}
+
+/** The budget goes to what it is about: instructions where they are counted, else CPU time. */
+function ratiosTo(base: Against, own: Record<string, number>, other: Record<string, number>): Ratio[] {
+  const counted = instructionsAreCounted()
+  return (counted ? [INSTRUCTIONS, CPU] : [CPU, USER]).map((figure) => ({
+    figure,
+    against: base.entry.contender.name,
+    value: (own[figure] ?? Number.NaN) / (other[figure] ?? Number.NaN),
+    ...(base.budget !== undefined && figure === (counted ? INSTRUCTIONS : CPU) ? { budget: base.budget } : {})
+  }))
 }
 
 const INSTRUCTIONS = 'user instructions'
@@ -90,7 +87,7 @@ const CPU = 'CPU µs'
 const USER = 'user µs'
 
 /** Sends a few requests by hand and looks at every byte that arrives on either side. */
-async function check(scene: Scene, ids: Ids, entry: Entry): Promise<void> {
+export async function check(scene: Scene, ids: Ids, entry: Entry): Promise<void> {
   const { contender } = entry
   const client = await newClient({ port: contender.port, tls: { ca: readFileSync(scene.ca, 'utf8') } })
   for (let at = 0; at < 3; at++) {
@@ -117,6 +114,21 @@ async function check(scene: Scene, ids: Ids, entry: Entry): Promise<void> {
   client.destroy()
 }
 
+/** What the load generator is told about an entry. */
+export function targetOf(scene: Scene, ids: Ids, entry: Entry, connections: number): Target {
+  const isPlain = entry.body === 'plain'
+  return {
+    port: entry.contender.port,
+    connections,
+    ca: scene.ca,
+    head: head(entry),
+    texts: isPlain ? [plainBody] : requestTexts,
+    ids: isPlain ? null : ids.file,
+    idBytes: ID_BYTES,
+    answer: ANSWER_BODY
+  }
+}
+
 /** One round of one entry. */
 async function measure(
   scene: Scene,
@@ -125,19 +137,9 @@ async function measure(
   entry: Entry,
   amount: Amount,
   first: boolean
-): Promise<Record<string, number>> {
-  const { child, port } = entry.contender
-  const target: Target = {
-    port,
-    connections: count('connections', 32, 8),
-    ca: scene.ca,
-    head: head(entry),
-    texts: entry.body === 'plain' ? [plainBody] : requestTexts,
-    ids: entry.body === 'plain' ? null : ids.file,
-    idBytes: ID_BYTES,
-    answer: ANSWER_BODY
-  }
-  await load.ask('connect', target)
+): Promise<[Record<string, number>, Outcome]> {
+  const { child } = entry.contender
+  await load.ask('connect', targetOf(scene, ids, entry, count('connections', 32, 8)))
   await load.ask('run', { requests: first ? amount.requests : Math.ceil(amount.requests / 20), rate: 0 })
   await scene.upstream.ask('expect', entry.forwarded(ids.sample.slice(0, TOKENS)).length)
   const counter = instructionsAreCounted() ? instructionCounter(child.pid) : null
@@ -147,36 +149,16 @@ async function measure(
   const after = cpuTime(child.pid)
   const instructions = counter === null ? {} : { [INSTRUCTIONS]: (await counter.stop()) / amount.requests }
   await load.ask('close')
-  const counts = await scene.upstream.ask<Counts>('counts')
-  assert.deepEqual(counts, { requests: amount.requests, wrong: 0 }, `${entry.contender.name}: what the destination got`)
-  const user = ((after.userMs - before.userMs) * 1000) / amount.requests
-  return {
+  const { requests, wrong } = await scene.upstream.ask<Counts>('counts')
+  assert.deepEqual([requests, wrong], [amount.requests, 0], `${entry.contender.name}: what the destination got`)
+  const each = (ms: number): number => (ms * 1000) / amount.requests
+  const figures = {
     ...instructions,
-    [CPU]: ((after.totalMs - before.totalMs) * 1000) / amount.requests,
-    [USER]: user,
-    'req/s': amount.requests / outcome.seconds,
-    'p50 µs': outcome.p50Us,
-    'p99 µs': outcome.p99Us,
-    ...(amount.rate === 0 ? {} : { 'p99.9 µs': outcome.p999Us })
+    [CPU]: each(after.totalMs - before.totalMs),
+    [USER]: each(after.userMs - before.userMs),
+    'req/s': amount.requests / outcome.seconds
   }
-}
-
-/** All entries at the same constant rate, half of what the base can do: latencies without coordinated omission. */
-async function constantRate(
-  bench: string,
-  scene: Scene,
-  load: Child,
-  ids: Ids,
-  entries: readonly Entry[],
-  base: readonly Record<string, number>[]
-): Promise<Row[]> {
-  const rate = Math.floor((medians(base)['req/s'] ?? 0) / 200) * 100
-  const rows: Row[] = []
-  for (const entry of entries) {
-    const figures = await measure(scene, load, ids, entry, { requests: rate * count('seconds', 5, 1), rate }, false)
-    rows.push({ bench, case: `${entry.case}, at ${rate} req/s`, subject: entry.contender.name, figures })
-  }
-  return rows
+  return [figures, outcome]
 }
 
 function head(entry: Entry): string {

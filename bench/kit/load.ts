@@ -22,6 +22,8 @@ export interface Target {
   /** File of ids, each `idBytes` long, one behind the other; needed when there are several texts. */
   readonly ids: string | null
   readonly idBytes: number
+  /** This many bytes `-` and the tail end the body; none by default. */
+  readonly pad?: { readonly bytes: number; readonly tail: string }
   /** The body that every answer must have. */
   readonly answer: string
 }
@@ -31,6 +33,8 @@ export interface Amount {
   readonly requests: number
   /** Requests per second; 0: closed loop. */
   readonly rate: number
+  /** Requests under way at once in the closed loop, over all connections in turn; one on each by default. */
+  readonly inFlight?: number
 }
 
 /** Answer to `run`. */
@@ -40,12 +44,17 @@ export interface Outcome {
   readonly p50Us: number
   readonly p99Us: number
   readonly p999Us: number
+  /** The ids in the first request. */
+  readonly firstIds: readonly string[]
 }
 
 let target: Target
 let ids: Buffer | null = null
 let nextId = 0
+/** Connections that wait, from `front` on: the one that has waited longest is next. */
 let idle: Connection[] = []
+let front = 0
+let firstIds: string[] | null = null
 let latencies: RecordableHistogram = createHistogram()
 /** The run under way. */
 let left = 0
@@ -56,20 +65,24 @@ serveCommands({
   connect: async (wanted: Target) => {
     target = wanted
     if (target.ids !== null) ids = readFileSync(target.ids)
-    const ca = readFileSync(target.ca)
-    idle = await Promise.all(Array.from({ length: target.connections }, () => open(ca)))
+    idle = []
+    front = 0
+    await openMore(target.connections)
   },
+  /** So many more connections like those. */
+  grow: openMore,
   run: async (amount: Amount): Promise<Outcome> => {
     latencies = createHistogram({ lowest: 1, highest: 60e9, figures: 3 })
     left = amount.requests
     pending = 0
+    firstIds = null
     const start = process.hrtime.bigint()
     const done = new Promise<void>((resolve, reject) => {
       finish = (error) => (error === null ? resolve() : reject(error))
     })
     returnIdle = amount.rate > 0
-    if (amount.rate === 0) for (const connection of idle.splice(0)) connection.next(process.hrtime.bigint())
-    else keepRate(start, amount)
+    if (amount.rate > 0) keepRate(start, amount)
+    else for (let n = amount.inFlight ?? idle.length - front; n > 0; n--) next()?.next(process.hrtime.bigint())
     await done
     finish = null
     return {
@@ -77,11 +90,13 @@ serveCommands({
       seconds: Number(process.hrtime.bigint() - start) / 1e9,
       p50Us: latencies.percentile(50) / 1e3,
       p99Us: latencies.percentile(99) / 1e3,
-      p999Us: latencies.percentile(99.9) / 1e3
+      p999Us: latencies.percentile(99.9) / 1e3,
+      firstIds: firstIds ?? []
     }
   },
   close: () => {
-    for (const connection of idle.splice(0)) connection.close()
+    for (const connection of idle.splice(0).slice(front)) connection.close()
+    front = 0
   }
 })
 
@@ -92,7 +107,7 @@ function keepRate(start: bigint, amount: Amount): void {
   const timer = setInterval(() => {
     const due = Math.min(amount.requests, Math.floor(Number(process.hrtime.bigint() - start) / gapNs))
     while (started < due) {
-      const connection = idle.pop()
+      const connection = next()
       if (connection === undefined) return
       connection.next(start + BigInt(Math.floor(started * gapNs)))
       started++
@@ -101,7 +116,26 @@ function keepRate(start: bigint, amount: Amount): void {
   }, 1)
 }
 
-/** Whether a connection waits after its answer (open loop) or sends the next request at once. */
+function next(): Connection | undefined {
+  const connection = idle[front]
+  if (connection !== undefined) front++
+  if (front > 1000 && front * 2 > idle.length) {
+    idle = idle.slice(front)
+    front = 0
+  }
+  return connection
+}
+
+/** Some at a time: a handshake has to be answered within its time. */
+async function openMore(count: number): Promise<void> {
+  const ca = readFileSync(target.ca)
+  for (let opened = 0; opened < count; opened += AT_ONCE) {
+    const some = Array.from({ length: Math.min(AT_ONCE, count - opened) }, () => open(ca))
+    idle.push(...(await Promise.all(some)))
+  }
+}
+
+/** Whether a connection waits after its answer (open loop) or the next request is sent at once. */
 let returnIdle = false
 
 function open(ca: Buffer): Promise<Connection> {
@@ -131,8 +165,11 @@ class Connection {
     this.#socket = socket
     const gap = 'x'.repeat(target.idBytes)
     const body = target.texts.join(gap)
-    const head = `${target.head}Content-Length: ${body.length}\r\n\r\n`
-    this.#request = Buffer.from(head + body, 'latin1')
+    const { bytes: padBytes, tail } = target.pad ?? { bytes: 0, tail: '' }
+    const head = `${target.head}Content-Length: ${body.length + padBytes + tail.length}\r\n\r\n`
+    this.#request = Buffer.alloc(head.length + body.length + padBytes + tail.length, '-')
+    this.#request.write(head + body, 'latin1')
+    this.#request.write(tail, this.#request.length - tail.length, 'latin1')
     let at = head.length
     this.#places = target.texts.slice(0, -1).map((text) => {
       at += text.length
@@ -161,7 +198,22 @@ class Connection {
         ids.copy(this.#request, place, nextId, nextId + target.idBytes)
       }
     }
-    this.#socket.write(this.#request)
+    firstIds ??= this.#places.map((place) => this.#request.toString('latin1', place, place + target.idBytes))
+    if (this.#request.length <= PIECE_BYTES) this.#socket.write(this.#request)
+    else this.#writeFrom(0)
+  }
+
+  /** A large request in pieces, as the socket takes them. */
+  #writeFrom(from: number): void {
+    let at = from
+    while (at < this.#request.length) {
+      const ready = this.#socket.write(this.#request.subarray(at, at + PIECE_BYTES))
+      at += PIECE_BYTES
+      if (!ready) {
+        this.#socket.once('drain', () => this.#writeFrom(at))
+        return
+      }
+    }
   }
 
   close(): void {
@@ -190,14 +242,10 @@ class Connection {
     pending--
     const now = process.hrtime.bigint()
     latencies.record(now - this.#due > 0n ? now - this.#due : 1n)
-    if (left === 0) {
-      idle.push(this)
-      if (pending === 0) finish?.(null)
-    } else if (returnIdle) {
-      idle.push(this)
-    } else {
-      this.next(now)
-    }
+    idle.push(this)
+    if (left > 0) {
+      if (!returnIdle) next()?.next(now)
+    } else if (pending === 0) finish?.(null)
   }
 
   #fail(why: string): void {
@@ -223,3 +271,5 @@ function readBody(head: string, bytes: Buffer, start: number): string | null {
 }
 
 const STRIDE = 7919
+const AT_ONCE = 64
+const PIECE_BYTES = 65_536

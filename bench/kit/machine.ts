@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
+import { nativeVersion } from '../compare/_native.ts'
 import { pinned } from './child.ts'
 import { instructionsAreCounted } from './instructions.ts'
+import type { Row } from './report.ts'
 
 /** Where and when figures were taken: kept with every result. */
 export interface Circumstances {
@@ -19,9 +21,12 @@ export interface Circumstances {
   readonly pinned: boolean
   /** Linux perf counts user-space instructions here. */
   readonly instructions: boolean
-  /** Versions of the packages compared with. */
-  readonly peers: Readonly<Record<string, string>>
+  /** Versions of the proxies compared with; null: not found here. */
+  readonly peers: Readonly<Record<string, string | null>>
 }
+
+/** A row with where and when it was measured. */
+export type KeptRow = Row & { readonly where: Circumstances }
 
 /** The circumstances of this run. */
 export function circumstances(): Circumstances {
@@ -51,10 +56,14 @@ function revision(): string {
   }
 }
 
-function peerVersions(): Record<string, string> {
+function peerVersions(): Record<string, string | null> {
   const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
     devDependencies: Record<string, string>
   }
-  const peers = ['http-proxy', 'httpxy', 'fast-proxy', 'undici']
-  return Object.fromEntries(peers.map((name) => [name, manifest.devDependencies[name] ?? 'not installed']))
+  const packages = ['http-proxy', 'httpxy', 'fast-proxy', 'undici']
+  const natives = ['nginx', 'nginx+lua', 'haproxy'] as const
+  return Object.fromEntries([
+    ...packages.map((name) => [name, manifest.devDependencies[name] ?? null]),
+    ...natives.map((name) => [name, nativeVersion(name)])
+  ])
 }

@@ -11,6 +11,10 @@ export interface Row {
   /** Name (with its unit) → number. */
   readonly figures: Readonly<Record<string, number>>
   readonly ratios?: readonly Ratio[]
+  /** Figure → the most that DESIGN allows of it. */
+  readonly budgets?: Readonly<Record<string, number>>
+  /** Where it stands in a graph: bytes, tokens, connections … */
+  readonly x?: number
 }
 
 /** A figure against another subject's in the same run; smaller is better. */
@@ -31,7 +35,7 @@ export function report(rows: readonly Row[]): void {
     row.case,
     row.subject,
     ...figures.map((figure) => number(row.figures[figure])),
-    (row.ratios ?? []).map(ratioText).join('  ')
+    [...(row.ratios ?? []).map(ratioText), ...budgetTexts(row)].join('  ')
   ])
   process.stdout.write(`\n${first.bench}\n${table([['case', 'subject', ...figures, ''], ...lines], 2)}\n`)
   const file = process.env['SLUICE_BENCH_ROWS']
@@ -56,13 +60,24 @@ export function table(lines: readonly (readonly string[])[], left: number): stri
 
 /** `0.53 × http-proxy (CPU µs)`, with the budget when there is one. */
 export function ratioText(ratio: Ratio): string {
-  const budget =
-    ratio.budget === undefined ? '' : `, budget ${ratio.budget}${ratio.value <= ratio.budget ? '' : ' MISSED'}`
+  const budget = ratio.budget === undefined ? '' : `, ${verdict(ratio.value, ratio.budget)}`
   return `${ratio.value.toFixed(2)} × ${ratio.against} (${ratio.figure}${budget})`
 }
 
+/** `241.0 ms (budget 300)` for every figure that has a budget of its own. */
+export function budgetTexts(row: Row): string[] {
+  return Object.entries(row.budgets ?? {}).map(([figure, budget]) => {
+    const value = row.figures[figure] ?? Number.NaN
+    return `${number(value)} ${figure} (${verdict(value, budget)})`
+  })
+}
+
+function verdict(value: number, budget: number): string {
+  return `budget ${budget}${value <= budget ? '' : ' MISSED'}`
+}
+
 /** Four significant digits, no exponent. */
-function number(value: number | undefined): string {
+export function number(value: number | undefined): string {
   if (value === undefined) return ''
   if (!Number.isFinite(value)) return '?'
   const size = Math.abs(value)

@@ -88,9 +88,9 @@ export async function startPeer(scene: Scene, name: PeerName): Promise<Contender
   return { name, child, port, host, target: '/v1/payments', headers: '' }
 }
 
-/** Starts nginx or HAProxy there; null where it is not installed. */
-export async function startNativePeer(scene: Scene, name: NativeName): Promise<Contender | null> {
-  const started = await startNative(name, scene)
+/** Starts nginx (with Lua: over a file of lines `ID VALUE`) or HAProxy there; null where it is not installed. */
+export async function startNativePeer(scene: Scene, name: NativeName, table = ''): Promise<Contender | null> {
+  const started = await startNative(name, { ...scene, table })
   if (started === null) return null
   const { child, port } = started
   scene.add(child)

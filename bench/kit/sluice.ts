@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,7 +8,7 @@ import { newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
 import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
 import { newKeyMemo, Vault } from '../../lib/vault/vault.ts'
 import { tokenId, tokenValue } from '../data/small-json.ts'
-import { freePort, startChild } from './child.ts'
+import { freePort, type Role, startChild } from './child.ts'
 import type { Contender, Scene } from './scene.ts'
 
 /** A vault on disk with its tokens, not open. */
@@ -26,17 +26,19 @@ export interface Population {
 export async function populate(scene: Scene, seal: SealName, tokens: number): Promise<Population> {
   const folder = join(scene.folder, seal)
   mkdirSync(folder)
-  const masterKey = newMasterKey()
-  writeFileSync(join(folder, 'master.key'), masterKey, { mode: 0o600 })
-  const vault = await Vault.open({
-    store: openLmdb(join(folder, 'data')),
-    masterKeys: parseMasterKeys(masterKey),
-    seal,
-    auditDirectory: join(folder, 'audit')
-  })
+  writeFileSync(join(folder, 'master.key'), newMasterKey(), { mode: 0o600 })
+  const vault = await openPopulated(folder, seal)
   const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: 'default' })
-  const caller = await vault.authenticate(key, newKeyMemo())
-  for (let at = 0; at < tokens; at += BATCH) {
+  await vault.close()
+  return grow({ folder, seal, tokens: 0, apiKey: key, ids: join(folder, 'ids') }, tokens)
+}
+
+/** Adds tokens until there are so many; no process has it open. The file holds at most a million ids, spread evenly. */
+export async function grow(population: Population, tokens: number): Promise<Population> {
+  const { folder, seal, apiKey, ids } = population
+  const vault = await openPopulated(folder, seal)
+  const caller = await vault.authenticate(apiKey, newKeyMemo())
+  for (let at = population.tokens; at < tokens; at += BATCH) {
     const batch = Array.from({ length: Math.min(BATCH, tokens - at) }, (_, n) => ({
       id: tokenId(at + n),
       type: 'card_number',
@@ -47,17 +49,50 @@ export async function populate(scene: Scene, seal: SealName, tokens: number): Pr
     await vault.create(caller, batch, 'bench')
   }
   await vault.close()
-  const ids = join(folder, 'ids')
-  writeFileSync(ids, Array.from({ length: tokens }, (_, at) => tokenId(at)).join(''))
-  return { folder, seal, tokens, apiKey: key, ids }
+  const stride = Math.ceil(tokens / MOST_IDS)
+  writeFileSync(ids, Array.from({ length: Math.floor(tokens / stride) }, (_, at) => tokenId(at * stride)).join(''))
+  return { ...population, tokens }
+}
+
+function openPopulated(folder: string, seal: SealName): Promise<Vault> {
+  return Vault.open({
+    store: openLmdb(join(folder, 'data')),
+    masterKeys: parseMasterKeys(readFileSync(join(folder, 'master.key'), 'utf8')),
+    seal,
+    auditDirectory: join(folder, 'audit')
+  })
+}
+
+/** How `startSluice` differs from one worker on the proxy's core. */
+export interface SluiceOptions {
+  /** Also the name of its configuration file. */
+  readonly name?: string
+  readonly role?: Role
+  readonly workers?: number
 }
 
 /** Starts the compiled `sluice serve` over a population, as one would run it: keys, audit, metrics and log all on. */
-export async function startSluice(scene: Scene, population: Population, name = 'sluice'): Promise<Contender> {
+export async function startSluice(
+  scene: Scene,
+  population: Population,
+  options: SluiceOptions = {}
+): Promise<Contender> {
+  const launched = await launchSluice(scene, population, options)
+  const { child } = launched
+  await ready(launched.adminPort, child.exited, () => child.output)
+  return launched
+}
+
+/** Starts it and does not wait until it is ready. */
+export async function launchSluice(
+  scene: Scene,
+  population: Population,
+  { name = 'sluice', role = 'proxy', workers = 1 }: SluiceOptions = {}
+): Promise<Contender & { readonly adminPort: number }> {
   const [port, adminPort] = await Promise.all([freePort(), freePort()])
   const { folder, seal } = population
   const config = {
-    listen: { https: { host: '127.0.0.1', port, tls: { cert: scene.cert, key: scene.key } } },
+    listen: { https: { host: '127.0.0.1', port, tls: { cert: scene.cert, key: scene.key } }, idleTimeoutMs: 600_000 },
     admin: { host: '127.0.0.1', port: adminPort },
     vault: { path: join(folder, 'data'), masterKeyFile: join(folder, 'master.key'), seal },
     audit: { path: join(folder, 'audit') },
@@ -67,14 +102,15 @@ export async function startSluice(scene: Scene, population: Population, name = '
       allowPrivateNetworks: ['127.0.0.0/8', '::1/128'],
       ca: [scene.ca]
     },
-    log: { level: process.env['SLUICE_BENCH_LOG'] ?? 'info' }
+    log: { level: process.env['SLUICE_BENCH_LOG'] ?? 'info' },
+    workers
   }
   const file = join(folder, `${name}.yaml`)
   writeFileSync(file, JSON.stringify(config))
   if (!existsSync(MAIN)) throw new Error(`${MAIN} is not built`)
   const child = startChild({
     name,
-    role: 'proxy',
+    role,
     command: process.execPath,
     args: [
       ...(process.env['SLUICE_BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean),
@@ -86,18 +122,17 @@ export async function startSluice(scene: Scene, population: Population, name = '
     commands: false
   })
   scene.add(child)
-  await ready(adminPort, child.exited, () => child.output)
   const headers = `BT-API-KEY: ${population.apiKey}\r\nBT-PROXY-URL: https://localhost:${scene.upstreamPort}/v1/payments\r\n`
-  return { name, child, port, host: `localhost:${port}`, target: '/proxy', headers }
+  return { name, child, port, host: `localhost:${port}`, target: '/proxy', headers, adminPort }
 }
 
-/** Resolves when the admin listener says ready; rejects when the process ends first or thirty seconds pass. */
+/** Resolves when the admin listener says ready; rejects when the process ends first or two minutes pass. */
 async function ready(adminPort: number, exited: Promise<void>, output: () => string): Promise<void> {
   let ended = false
   void exited.then(() => {
     ended = true
   })
-  for (let waited = 0; waited < 30_000 && !ended; waited += 20) {
+  for (let waited = 0; waited < 120_000 && !ended; waited += 20) {
     if (await isReady(adminPort)) return
     await sleep(20)
   }
@@ -115,3 +150,4 @@ function isReady(port: number): Promise<boolean> {
 
 const MAIN = fileURLToPath(new URL('../../lib/main.ts', import.meta.url)).replace(/\.ts$/, '.js')
 const BATCH = 1000
+const MOST_IDS = 1_000_000

@@ -6,4 +6,7 @@ export interface Counts {
   readonly requests: number
   /** Requests whose body had another length than the one expected. */
   readonly wrong: number
+  readonly connections: number
+  /** Connections whose TLS session was a resumed one. */
+  readonly resumed: number
 }

@@ -5,18 +5,24 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { createServer } from 'node:tls'
+import { createServer, type TLSSocket } from 'node:tls'
+import { BodyCount } from './body-count.ts'
 import { listenOnLoopback, serveCommands } from './child.ts'
 import { ANSWER_BODY, type Counts } from './small-answer.ts'
 
-const ANSWER = Buffer.from(
-  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${ANSWER_BODY.length}\r\n\r\n${ANSWER_BODY}`
-)
+const HEAD = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${ANSWER_BODY.length}\r\n`
+const ANSWER = Buffer.from(`${HEAD}\r\n${ANSWER_BODY}`)
+const LAST_ANSWER = Buffer.from(`${HEAD}Connection: close\r\n\r\n${ANSWER_BODY}`)
 let requests = 0
 let wrong = 0
+let connections = 0
+let resumed = 0
 let expectedBytes = -1
+let closing = false
 /** Null: to be filled by the next request. */
 let recorded: string | null = ''
+/** Null: to be filled by the next request's body. */
+let digest: string | null = ''
 
 const [cert, key] = process.argv.slice(2) as [string, string]
 const server = createServer({ cert: readFileSync(cert), key: readFileSync(key), ALPNProtocols: ['http/1.1'] }, serve)
@@ -30,64 +36,85 @@ serveCommands({
   },
   /** The request kept, as it stood on the wire, latin1. */
   recorded: () => recorded,
+  /** Hashes the next request's body. */
+  hash: () => {
+    digest = null
+  },
+  /** The hash kept: SHA-256, hexadecimal. */
+  digest: () => digest,
   /** From now on a body is right only with this length; -1: any. */
   expect: (bytes: number) => {
     expectedBytes = bytes
     requests = 0
     wrong = 0
+    connections = 0
+    resumed = 0
   },
-  counts: (): Counts => ({ requests, wrong })
+  /** From now on every connection ends with its first answer, or none does. */
+  closeEach: (wanted: boolean) => {
+    closing = wanted
+  },
+  counts: (): Counts => ({ requests, wrong, connections, resumed })
 })
 
-function serve(socket: Socket): void {
+function serve(socket: TLSSocket): void {
+  connections++
+  if (socket.isSessionReused()) resumed++
   socket.setNoDelay(true)
   socket.on('error', () => socket.destroy())
-  let held: Buffer | null = null
-  socket.on('data', (chunk: Buffer) => {
-    let bytes = held === null ? chunk : Buffer.concat([held, chunk])
-    for (;;) {
-      const end = endOfRequest(bytes)
-      if (end < 0) break
-      recorded ??= bytes.toString('latin1', 0, end)
-      requests++
-      socket.write(ANSWER)
-      if (end === bytes.length) {
-        held = null
-        return
-      }
-      bytes = bytes.subarray(end)
-    }
-    held = bytes
-  })
+  const reader = new Reader(socket)
+  socket.on('data', (chunk: Buffer) => reader.write(chunk))
 }
 
-/** Where the first request ends, -1 while it is incomplete. */
-function endOfRequest(bytes: Buffer): number {
-  const headEnd = bytes.indexOf('\r\n\r\n')
-  if (headEnd < 0) return -1
-  const head = bytes.toString('latin1', 0, headEnd)
-  const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
-  const start = headEnd + 4
-  if (length === undefined) return /\r\ntransfer-encoding:/i.test(head) ? endOfChunks(bytes, start) : start
-  const end = start + Number(length)
-  if (end > bytes.length) return -1
-  if (expectedBytes >= 0 && Number(length) !== expectedBytes) wrong++
-  return end
-}
+/** Reads the requests of one connection, one after the other. */
+class Reader {
+  readonly #socket: Socket
+  /** The beginning of a head. */
+  #held: Buffer | null = null
+  #body: BodyCount | null = null
+  /** What was read of a request that is to be kept; null: it is not. */
+  #kept: string | null = null
 
-/** The same for a chunked body (no trailers: nobody here sends any). */
-function endOfChunks(bytes: Buffer, start: number): number {
-  let body = 0
-  let at = start
-  for (;;) {
-    const lineEnd = bytes.indexOf('\r\n', at)
-    if (lineEnd < 0) return -1
-    const size = Number.parseInt(bytes.toString('latin1', at, lineEnd), 16)
-    at = lineEnd + 2 + size + 2
-    if (!(at <= bytes.length)) return -1
-    if (size === 0) break
-    body += size
+  constructor(socket: Socket) {
+    this.#socket = socket
   }
-  if (expectedBytes >= 0 && body !== expectedBytes) wrong++
-  return at
+
+  write(chunk: Buffer): void {
+    const bytes = this.#held === null ? chunk : Buffer.concat([this.#held, chunk])
+    this.#held = null
+    for (let at = 0; at < bytes.length; ) {
+      const from = at
+      if (this.#body === null) {
+        const headEnd = bytes.indexOf('\r\n\r\n', at)
+        if (headEnd < 0) {
+          this.#held = bytes.subarray(at)
+          return
+        }
+        this.#body = new BodyCount(lengthOf(bytes.toString('latin1', at, headEnd)), digest === null)
+        this.#kept = recorded === null ? '' : null
+        at = headEnd + 4
+      }
+      at = this.#body.write(bytes, at)
+      if (this.#kept !== null) this.#kept += bytes.toString('latin1', from, at)
+      if (this.#body.done) this.#finish(this.#body)
+    }
+  }
+
+  #finish(body: BodyCount): void {
+    requests++
+    if (expectedBytes >= 0 && body.bytes !== expectedBytes) wrong++
+    if (digest === null) digest = body.digest()
+    recorded ??= this.#kept
+    this.#body = null
+    this.#kept = null
+    if (closing) this.#socket.end(LAST_ANSWER)
+    else this.#socket.write(ANSWER)
+  }
+}
+
+/** Bytes of a request's body by its head; null: chunked. */
+function lengthOf(head: string): number | null {
+  const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
+  if (length !== undefined) return Number(length)
+  return /\r\ntransfer-encoding:/i.test(head) ? null : 0
 }

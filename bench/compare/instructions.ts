@@ -1,0 +1,75 @@
+/**
+ * User-space instructions per request of the proxy process alone, 1 KiB of JSON over TLS on both sides: untouched, and with
+ * four tokens. Counted by Linux perf, or where that cannot (virtual machines) by valgrind, if it is installed: the one
+ * figure that a busy machine does not change. `--peers=http-proxy,nginx+lua`, `--warm=2000`, `--requests=500`.
+ */
+import { plainBody } from '../data/small-json.ts'
+import { callgrindCounter, callgrindWords, hasValgrind } from '../kit/callgrind.ts'
+import { limitTime, startProgram, wrapProxies } from '../kit/child.ts'
+import { check, type Entry, targetOf } from '../kit/contest.ts'
+import { instructionCounter, instructionsAreCounted } from '../kit/instructions.ts'
+import { count, option, quick } from '../kit/options.ts'
+import { type Row, report } from '../kit/report.ts'
+import { newScene, type Scene } from '../kit/scene.ts'
+import { substituting } from './_substituting.ts'
+
+const INSTRUCTIONS = 'user instructions'
+
+limitTime(quick ? 90 : 900)
+const perf = instructionsAreCounted()
+if (perf || (!quick && hasValgrind())) await run()
+else
+  process.stdout.write(
+    'perf counts no instructions here; a run that is not quick uses valgrind where it is installed\n'
+  )
+process.exit(0)
+
+async function run(): Promise<void> {
+  const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
+  if (!perf) wrapProxies(callgrindWords(scene.folder))
+  const peers = option('peers', 'http-proxy,nginx,nginx+lua').split(',')
+  const { entries: substituted, ids } = await substituting(scene, count('tokens', 20_000, 1000), peers)
+  const entries = [...untouched(substituted), ...substituted]
+  const load = startProgram('load', 'load', new URL('../kit/load.ts', import.meta.url))
+  scene.add(load)
+  const warm = count('warm', 3000, 100)
+  const requests = count('requests', 500, 50)
+  const counts = new Map<Entry, number>()
+  for (const entry of entries) {
+    await check(scene, ids, entry)
+    await load.ask('connect', targetOf(scene, ids, entry, 16))
+    await load.ask('run', { requests: warm, rate: 0 })
+    const counter = counterOf(scene, entry)
+    await counter.start()
+    await load.ask('run', { requests, rate: 0 })
+    counts.set(entry, (await counter.stop()) / requests)
+    await load.ask('close')
+  }
+  report(entries.map((entry) => rowOf(entry, counts)))
+  await scene.close()
+}
+
+/** The first two of those with nothing to put in: http-proxy and Sluice, as they stand. */
+function untouched(entries: readonly Entry[]): Entry[] {
+  const [base, sluice] = [entries[0], entries.find(({ contender }) => contender.name.startsWith('sluice'))]
+  if (base === undefined || sluice === undefined) return []
+  const plain = { case: '1 KiB', body: 'plain', forwarded: () => plainBody } as const
+  const first: Entry = { ...plain, contender: base.contender }
+  return [first, { ...plain, contender: sluice.contender, against: [{ entry: first, budget: 0.45 }] }]
+}
+
+function counterOf(scene: Scene, { contender }: Entry): ReturnType<typeof instructionCounter> {
+  return perf ? instructionCounter(contender.child.pid) : callgrindCounter(contender.child.pid, scene.folder)
+}
+
+function rowOf(entry: Entry, counts: ReadonlyMap<Entry, number>): Row {
+  const own = counts.get(entry) ?? Number.NaN
+  const ratios = (entry.against ?? []).map(({ entry: base, budget }) => ({
+    figure: INSTRUCTIONS,
+    against: base.contender.name,
+    value: own / (counts.get(base) ?? Number.NaN),
+    ...(budget === undefined ? {} : { budget })
+  }))
+  const { name } = entry.contender
+  return { bench: 'compare/instructions', case: entry.case, subject: name, figures: { [INSTRUCTIONS]: own }, ratios }
+}

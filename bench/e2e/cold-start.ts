@@ -1,0 +1,78 @@
+/**
+ * From the start of `sluice serve` to the first 200 through the proxy: a TLS connection, a key, four tokens out of a vault
+ * on disk, a connection to the destination and back. Beside it Node that does nothing. Wall time and
+ * the process's CPU time; on a busy machine the second says more. Goal: 300 ms.
+ */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Client, newClient } from '../../test/kit/client.ts'
+import { requestBody, tokenId } from '../data/small-json.ts'
+import { cpuTime, limitTime } from '../kit/child.ts'
+import { count, quick } from '../kit/options.ts'
+import { median, type Row, report } from '../kit/report.ts'
+import { type Contender, newScene } from '../kit/scene.ts'
+import { launchSluice, populate } from '../kit/sluice.ts'
+
+const BUDGET_MS = 300
+
+/** `ms`, `CPU ms`. */
+type Start = Readonly<Record<string, number>>
+
+limitTime(quick ? 90 : 300)
+const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
+const population = await populate(scene, 'aes-256-gcm', 1000)
+const ca = readFileSync(scene.ca, 'utf8')
+const body = requestBody([0, 1, 2, 3].map(tokenId))
+const rounds = count('rounds', 9, 1)
+const node: Start[] = []
+const sluice: Start[] = []
+for (let round = 0; round < rounds; round++) {
+  node.push(startNode())
+  sluice.push(await startToAnswer())
+}
+report([
+  row('node -e 0', 'node, nothing else', node),
+  { ...row('first answer', 'sluice', sluice), budgets: { ms: BUDGET_MS } }
+])
+await scene.close()
+process.exit(0)
+
+async function startToAnswer(): Promise<Start> {
+  const begun = performance.now()
+  const contender = await launchSluice(scene, population, { role: 'anywhere' })
+  const client = await firstConnection(contender)
+  const { host, target, headers, child } = contender
+  const head = `POST ${target} HTTP/1.1\r\nHost: ${host}\r\n${headers}Content-Type: application/json\r\n`
+  const answer = await client.request(`${head}Content-Length: ${body.length}\r\n\r\n${body}`)
+  const took = { ms: performance.now() - begun, 'CPU ms': cpuTime(child.pid).totalMs }
+  assert.equal(answer.status, 200, answer.body.toString())
+  client.destroy()
+  await child.stop()
+  return took
+}
+
+/** Knocks every two milliseconds. */
+async function firstConnection({ child, port }: Contender): Promise<Client> {
+  for (const begun = performance.now(); performance.now() - begun < 30_000; ) {
+    try {
+      return await newClient({ port, tls: { ca } })
+    } catch {
+      await sleep(2)
+    }
+  }
+  throw new Error(`no answer\n${child.output}`)
+}
+
+function startNode(): Start {
+  const begun = performance.now()
+  spawnSync(process.execPath, ['-e', '0'])
+  return { ms: performance.now() - begun }
+}
+
+function row(name: string, subject: string, all: readonly Start[]): Row {
+  const names = Object.keys(all[0] ?? {})
+  const figures = Object.fromEntries(names.map((name) => [name, median(all.map((one) => one[name] ?? Number.NaN))]))
+  return { bench: 'e2e/cold-start', case: name, subject, figures }
+}

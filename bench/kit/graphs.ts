@@ -1,0 +1,60 @@
+import type { Row } from './report.ts'
+import type { Axis, Graph } from './svg.ts'
+
+/** A graph and the file that it goes to. */
+export interface Drawn {
+  readonly file: string
+  readonly graph: Graph
+}
+
+/** The graphs that can be drawn of these rows: of each benchmark in the list that has points. */
+export function graphs(rows: readonly Row[]): Drawn[] {
+  return PLANS.flatMap((plan) => {
+    const own = rows.filter((row) => row.bench === plan.bench && row.x !== undefined)
+    if (own.length === 0) return []
+    const figure = own.every((row) => row.figures[INSTRUCTIONS] !== undefined) ? INSTRUCTIONS : CPU
+    const lines = [...new Set(own.map((row) => row.subject))].map((name) => ({
+      name,
+      points: own
+        .filter((row) => row.subject === name)
+        .map((row) => [row.x ?? 0, row.figures[figure] ?? 0] as const)
+        .sort(([a], [b]) => a - b)
+    }))
+    const y: Axis = { label: figure === CPU ? 'CPU µs per request' : 'user instructions per request', scale: plan.y }
+    return [{ file: `${plan.bench.replace(/.*\//, '')}.svg`, graph: { ...plan, y, lines } }]
+  })
+}
+
+const INSTRUCTIONS = 'user instructions'
+const CPU = 'CPU µs'
+const OF = 'Cost of a request in the proxy process alone, TLS on both sides.'
+const PLANS = [
+  {
+    bench: 'e2e/by-body-size',
+    title: 'Cost by body size',
+    note: `${OF} A straight slope is cost per byte.`,
+    x: { label: 'bytes of body', scale: 'log' },
+    y: 'log'
+  },
+  {
+    bench: 'e2e/by-tokens',
+    title: 'Cost by tokens in a request',
+    note: `${OF} 8 KiB of JSON.`,
+    x: { label: 'tokens', scale: 'linear' },
+    y: 'linear'
+  },
+  {
+    bench: 'e2e/by-connections',
+    title: 'Cost by open connections',
+    note: `${OF} 1 KiB of JSON, on all connections in turn.`,
+    x: { label: 'open client connections', scale: 'log' },
+    y: 'linear'
+  },
+  {
+    bench: 'e2e/by-vault-size',
+    title: 'Cost by size of the vault',
+    note: `${OF} 1 KiB of JSON, four tokens spread over all of the vault.`,
+    x: { label: 'tokens in the vault', scale: 'log' },
+    y: 'linear'
+  }
+] as const
