@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { answering, echoing, newDestination } from '../kit/destination.ts'
 import type { RawResponse } from '../kit/message.ts'
 import { newProxy, proxyRequest } from '../kit/proxy.ts'
+import { invoke, newApplication, newStoredProxy } from '../kit/stored-proxy.ts'
 import { sweep } from '../kit/sweep.ts'
 
 /*
@@ -17,6 +18,7 @@ import { sweep } from '../kit/sweep.ts'
 
 const MARK = 'zq7MARKEDsecret"<&>\\ü'
 const CARD = '4000001234562345'
+const CONFIGURED = 'zq7CONFIGUREDsecret'
 
 t.test('a marked value is nowhere but at the destination', async (t) => {
   const proxy = await newProxy({ limits: { wholeBodyBytes: 20_000, apiBodyBytes: 50_000 } })
@@ -66,6 +68,31 @@ t.test('a marked value is nowhere but at the destination', async (t) => {
       await at(url, `${body}${filler}{{nobody}}`, { 'Content-Type': type })
     }
   }
+  const application = await newApplication(proxy, { destinations: ['localhost'] })
+  const stored = await Promise.all(
+    [destination, breaking, malformed].map(({ url }) =>
+      newStoredProxy(proxy, url, {
+        require_auth: false,
+        application: { id: application },
+        configuration: { KEY: CONFIGURED }
+      })
+    )
+  )
+  for (const { key } of stored) {
+    for (const [type, body] of Object.entries(types)) {
+      for (const sent of [body, `${body}${filler}{{nobody}}`, `{{ ${text} | nosuch }}`]) {
+        const headers = { 'Content-Type': type }
+        const response = await invoke(proxy, null, {
+          apiKey: null,
+          path: `/proxy?bt-proxy-key=${key}`,
+          body: sent,
+          headers
+        })
+        if (response.header('bt-proxy-destination-status') === undefined) own.push(response.raw.toString('latin1'))
+        else forwarded++
+      }
+    }
+  }
   t.ok(forwarded > 10, `${forwarded} requests arrived`)
   t.ok(destination.requests.some(({ body }) => body.includes('zq7MARKEDsecret')))
 
@@ -109,7 +136,8 @@ t.test('a marked value is nowhere but at the destination', async (t) => {
 
   const metrics = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/metrics`)).text()
   await proxy.app.close()
-  const secrets = [MARK, 'zq7MARKEDsecret', CARD, CARD.slice(4), proxy.key, all, reader, bound]
+  const keys = stored.map(({ key }) => key)
+  const secrets = [MARK, 'zq7MARKEDsecret', CARD, CARD.slice(4), CONFIGURED, proxy.key, all, reader, bound, ...keys]
   const files = (folder: string): Record<string, Buffer> =>
     Object.fromEntries(
       readdirSync(folder, { recursive: true, encoding: 'utf8' })
