@@ -12,6 +12,7 @@ import type { ReactorPorts } from './dialects/basis-theory/reactor-ports.ts'
 import { AsyncRuns } from './dialects/basis-theory/react-async.ts'
 import { reactorRoutes } from './dialects/basis-theory/reactors.ts'
 import { StoredProxies } from './dialects/basis-theory/stored-proxies.ts'
+import { MaskThread } from './dialects/basis-theory/transforms/mask-thread.ts'
 import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
@@ -103,6 +104,8 @@ class RunningApp implements App, EngineHandler {
   readonly #router: Router
   readonly #sandbox = new Sandbox()
   readonly #asyncRuns: AsyncRuns
+  readonly #masks = new MaskThread()
+  readonly #reactors: ReactorPorts
   #config: Config
   #egress: Egress
   #buffers: BufferBudget
@@ -120,15 +123,15 @@ class RunningApp implements App, EngineHandler {
     this.#vault = options.vault
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
-    const reactors = this.#reactorPorts(config.limits.tokensPerRequest)
+    this.#reactors = this.#reactorPorts(config.limits.tokensPerRequest)
     this.#asyncRuns = new AsyncRuns(vault, (thrown, traceId) => this.#log.bug(thrown, traceId))
     this.#router = new Router([
       ...tokenRoutes(vault),
       ...tokenize,
       ...applicationRoutes(vault),
       ...tenantRoutes(vault),
-      ...reactorRoutes(reactors, this.#asyncRuns),
-      ...proxyRoutes(reactors, () => this.#proxyChecks()),
+      ...reactorRoutes(this.#reactors, this.#asyncRuns),
+      ...proxyRoutes(this.#reactors, () => this.#proxyChecks()),
       ...userRoutes(vault),
       ...configRoutes(vault, () => this.#configPorts())
     ])
@@ -275,6 +278,7 @@ class RunningApp implements App, EngineHandler {
       },
       limits,
       deadlines: egress,
+      transforms: { code: this.#reactors, masks: this.#masks },
       stored: new StoredProxies({ ...this.#proxyChecks(), vault: this.#vault, deadlines: egress }),
       looksLikeOurs: (key) => this.#vault.looksLikeOurs(key),
       authenticate: (key, memo) => this.#vault.authenticate(key, memo),
@@ -453,7 +457,7 @@ class RunningApp implements App, EngineHandler {
     clearTimeout(deadline)
     await this.#asyncRuns.idle(Math.max(0, until - performance.now()))
     this.#egress.destroy()
-    await this.#sandbox.close()
+    await Promise.all([this.#sandbox.close(), this.#masks.close()])
     await this.#asyncRuns.idle(LAST_RESULTS_MS)
     await this.#closeAdmin?.()
   }

@@ -24,6 +24,11 @@ export function delimitersOf(header: string | undefined, configured: number): nu
   }
 }
 
+/** Is the pair `{{ }}` in a bit mask of pairs? */
+export function looksForBraces(delimiters: number): boolean {
+  return (delimiters & CURLY) !== 0
+}
+
 /** `Sluice-Body-Mode`. */
 export function bodyModeOf(header: string | undefined): 'auto' | 'whole' | 'stream' {
   switch (header?.trim()) {

@@ -1,10 +1,9 @@
 import type { ReactorPorts } from '../../lib/dialects/basis-theory/reactor-ports.ts'
 import { Faults, type JsonObject } from '../../lib/dialects/basis-theory/token-input.ts'
 import { readTransforms } from '../../lib/dialects/basis-theory/transforms/documents.ts'
-import type { HeaderExpression } from '../../lib/dialects/basis-theory/transforms/header-expressions.ts'
 import type { MaskThread } from '../../lib/dialects/basis-theory/transforms/mask-thread.ts'
-import { readySteps, transformsOf } from '../../lib/dialects/basis-theory/transforms/pipeline.ts'
-import { type TransformCall, TransformRun } from '../../lib/dialects/basis-theory/transforms/run.ts'
+import { readySteps, transformsFor } from '../../lib/dialects/basis-theory/transforms/pipeline.ts'
+import type { TransformCall } from '../../lib/dialects/basis-theory/transforms/run.ts'
 import type { Transforms, WholeResponse } from '../../lib/plan/transforms.ts'
 import type { Caller } from '../../lib/vault/access.ts'
 import type { Vault } from '../../lib/vault/vault.ts'
@@ -12,8 +11,8 @@ import { newSandbox } from './reactor.ts'
 
 /** Transforms as a document writes them, over a real vault, sandbox and thread for masks. */
 export interface TransformBench {
-  /** Throws ERR_INPUT for a document that is refused. */
-  transforms(document: object, call?: Partial<TransformCall>, waiting?: readonly HeaderExpression[]): Transforms | null
+  /** Throws ERR_INPUT for a document that is refused. `lines`: the headers of the call. */
+  transforms(document: object, call?: Partial<TransformCall>, lines?: string): Transforms | null
   close(): Promise<void>
 }
 
@@ -29,12 +28,12 @@ export function newTransformBench(vault: Vault, caller: Caller, masks: MaskThrea
     send: () => Promise.reject(new Error('nothing is sent'))
   }
   return {
-    transforms(document, call = {}, waiting = []) {
+    transforms(document, call = {}, lines = '') {
       const faults = new Faults()
       const body = document as JsonObject
       const steps = readySteps(readTransforms(body, 'request', faults), readTransforms(body, 'response', faults))
       faults.settle()
-      const run = new TransformRun({
+      const all = {
         caller,
         attached: null,
         configuration: {},
@@ -43,8 +42,8 @@ export function newTransformBench(vault: Vault, caller: Caller, masks: MaskThrea
         path: '/charges',
         query: '?a=b',
         ...call
-      })
-      return transformsOf(steps, waiting, run, { code, masks })
+      }
+      return transformsFor(steps, all, lines, true, { code, masks }).transforms
     },
     async close() {
       await masks.close()

@@ -1,15 +1,17 @@
 import { asSluiceError, SluiceError } from '../../errors.ts'
 import type { Client, ClientSink } from '../../listen/client.ts'
-import { acceptableTraceId, bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
+import { acceptableTraceId, bodyModeOf, delimitersOf, looksForBraces, subjectsOf } from '../../plan/controls.ts'
 import { type Destination, joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
 import { fieldLine } from '../../plan/headers.ts'
 import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
+import type { Transforms } from '../../plan/transforms.ts'
 import type { Caller } from '../../vault/access.ts'
 import type { KeyMemo } from '../../vault/vault.ts'
 import { type Controls, readControls } from './controls.ts'
 import { type NamedProxy, namedProxy } from './proxy-key.ts'
 import { noProxy, PROXY_METHODS, type ProxyPeer, type ReadyProxy, type StoredProxies } from './stored-proxies.ts'
+import { type TransformPorts, transformsFor } from './transforms/pipeline.ts'
 
 /*
  * What the Basis Theory dialect means by a request on /proxy: `spec/basis-theory.md` A and B.3. Hot: per request.
@@ -25,6 +27,7 @@ export interface ProxyPorts<Identity> {
   readonly limits: Limits
   readonly deadlines: Deadlines
   readonly stored: StoredProxies<Identity>
+  readonly transforms: TransformPorts
   looksLikeOurs(key: string): boolean
   authenticate(key: string, memo: KeyMemo): Caller | Promise<Caller>
   newTraceId(): string
@@ -152,10 +155,13 @@ export function isProxyPath(path: string): boolean {
  * @throws ERR_DESTINATION_URL, ERR_HTTP_SYNTAX, ERR_INPUT
  */
 function intentOf<Identity>(
-  { client: { head }, controls, traceId, named, ports: { settings, limits } }: Asked<Identity>,
+  asked: Asked<Identity>,
   caller: Caller,
   proxy: ReadyProxy<Identity> | null
 ): Intent<ProxyPeer<Identity>, never> {
+  const { client, controls, traceId, named, ports } = asked
+  const { head } = client
+  const { settings, limits } = ports
   const base = proxy?.destination ?? destinationOf(controls.url, settings)
   const tailPath = head.path.slice(PROXY_ROUTE.length)
   const tailQuery = named === null ? head.query : named.query
@@ -176,13 +182,27 @@ function intentOf<Identity>(
     if (!close) lines += fieldLine('Connection', 'keep-alive')
   }
   lines += `Via: 1.1 ${settings.viaName}\r\nBt-Trace-Id: ${traceId}\r\n`
-  const headTemplate =
+  let filledLines = ''
+  let transforms: Transforms | null = null
+  if (proxy !== null) {
+    const { attached, document, steps } = proxy
+    const call = { caller, attached, configuration: document.configuration, traceId, method: head.method }
+    // Whoever needs no key gets nothing of the configuration put into headers of his own.
+    const looks = document.require_auth && looksForBraces(delimiters)
+    const made = transformsFor(steps, { ...call, path: tailPath, query: tailQuery }, lines, looks, ports.transforms)
+    ;({ lines, filledLines, transforms } = made)
+  }
+  let headTemplate =
     delimiters !== 0 && caller.holds('token:use:head')
       ? templateHead(target.path, tailPath, target.query, tailQuery.slice(1), lines, {
           delimiters,
           expressionBytes: limits.expressionBytes
         })
       : null
+  if (filledLines !== '') {
+    lines += filledLines
+    if (headTemplate !== null) headTemplate = { ...headTemplate, lines: [...headTemplate.lines, filledLines] }
+  }
   return {
     door: 'proxy',
     dialect: 'basis_theory',
@@ -213,7 +233,7 @@ function intentOf<Identity>(
     traceId,
     reason: null,
     responseRules: null,
-    transforms: null
+    transforms
   }
 }
 

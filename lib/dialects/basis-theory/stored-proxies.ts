@@ -11,6 +11,7 @@ import type { FoundVolume } from '../../vault/shelf.ts'
 import type { Vault } from '../../vault/vault.ts'
 import type { ProxyChecks, StoredProxy } from './proxy-documents.ts'
 import { looksLikeProxyKey } from './proxy-key.ts'
+import { type ReadySteps, readySteps } from './transforms/pipeline.ts'
 
 /** A stored proxy with all that does not differ from call to call. */
 export interface ReadyProxy<Identity> {
@@ -23,6 +24,7 @@ export interface ReadyProxy<Identity> {
   /** One object for all calls. */
   readonly peer: ProxyPeer<Identity>
   readonly deadlines: Deadlines
+  readonly steps: ReadySteps
 }
 
 /** A destination, and as whom it is reached: by a stored proxy alone with a client certificate. */
@@ -102,7 +104,8 @@ export class StoredProxies<Identity> {
       attached,
       destination,
       peer: { tenant, host, port, identity },
-      deadlines: timeout === null ? deadlines : deadlinesWith(deadlines, timeout)
+      deadlines: timeout === null ? deadlines : deadlinesWith(deadlines, timeout),
+      steps: readySteps(document.request_transforms, document.response_transforms)
     }
   }
 }

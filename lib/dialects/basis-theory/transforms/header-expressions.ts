@@ -31,7 +31,7 @@ export interface SplitHeaders {
  * @throws ERR_EXPR_*
  */
 export function splitHeaders(lines: string): SplitHeaders {
-  if (!lines.includes('{{')) return { lines, ready: NONE, waiting: NONE }
+  if (!lines.includes('{{')) return { lines, ready: NO_HEADERS, waiting: NO_HEADERS }
   const ready: HeaderExpression[] = []
   const waiting: HeaderExpression[] = []
   let rest = ''
@@ -84,5 +84,5 @@ function templateOf(bytes: string): MessageTemplate | null {
 }
 
 const SUBJECTS: ReadonlySet<string> = new Set(['config', 'proxy'])
-const NONE: readonly HeaderExpression[] = []
+export const NO_HEADERS: readonly HeaderExpression[] = []
 const NOTHING: Passing = { side: 'request', fields: [], body: Buffer.alloc(0) }

@@ -2,7 +2,8 @@ import type { RE2JS } from 're2js'
 
 /**
  * A text in which, within each section that a pattern matches, every occurrence of anything that one of its groups
- * captured is replaced, character for character (UTF-16 units). Occurrences that overlap are replaced altogether.
+ * captured is replaced, character for character (UTF-16 units). Of one value the occurrences are counted from the left,
+ * without overlap; where those of two values overlap both are replaced.
  *
  * @param replacement one UTF-16 unit
  * @param deadline in `performance.now()` milliseconds
@@ -35,11 +36,9 @@ export function maskSections(pattern: RE2JS, text: string, replacement: string, 
 function blank(section: string, values: Iterable<string>, replacement: string, deadline: number): string | null {
   const stretches: { start: number; end: number }[] = []
   for (const value of values) {
-    for (let at = section.indexOf(value); at >= 0; at = section.indexOf(value, at + 1)) {
+    for (let at = section.indexOf(value); at >= 0; at = section.indexOf(value, at + value.length)) {
       if (performance.now() > deadline) return null
-      const last = stretches.at(-1)
-      if (last !== undefined && at >= last.start && at <= last.end) last.end = Math.max(last.end, at + value.length)
-      else stretches.push({ start: at, end: at + value.length })
+      stretches.push({ start: at, end: at + value.length })
     }
   }
   let out = ''

@@ -10,6 +10,12 @@ interface Order {
   readonly limitMs: number
 }
 
+/** Without `masked`: the thread is there. */
+interface Report {
+  /** null: it took too long. */
+  readonly masked?: string | null
+}
+
 interface Waiting {
   readonly order: Order
   readonly resolve: (masked: string) => void
@@ -58,11 +64,15 @@ export class MaskThread {
       return
     }
     this.#running = next
-    this.#worker ??= this.#start()
+    if (this.#worker === null) this.#worker = this.#start()
+    else this.#give(this.#worker, next.order)
     this.#worker.ref()
+  }
+
+  #give(worker: Worker, order: Order): void {
     // The thread looks at the clock between two finds; a single find that takes for ever is for us to end.
     this.#guard = setTimeout(() => void this.#end(tooLong()), this.#limitMs + SPARE_MS)
-    this.#worker.postMessage(next.order)
+    worker.postMessage(order)
   }
 
   #start(): Worker {
@@ -72,8 +82,10 @@ export class MaskThread {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 128 }
     })
-    worker.on('message', (masked: string | null) => {
-      if (worker === this.#worker) this.#settle(masked)
+    worker.on('message', (said: Report) => {
+      if (worker !== this.#worker) return
+      if (said.masked !== undefined) this.#settle(said.masked)
+      else if (this.#running !== null) this.#give(worker, this.#running.order)
     })
     worker.on('error', () => {
       if (worker === this.#worker) void this.#end(tooLong())
@@ -107,14 +119,16 @@ export class MaskThread {
 
 function serve(port: NonNullable<typeof parentPort>): void {
   port.on('message', ({ expression, text, replacement, limitMs }: Order) => {
-    port.postMessage(maskSections(RE2JS.compile(expression), text, replacement, performance.now() + limitMs))
+    const masked = maskSections(RE2JS.compile(expression), text, replacement, performance.now() + limitMs)
+    port.postMessage({ masked } satisfies Report)
   })
+  port.postMessage({} satisfies Report)
 }
 
 if (parentPort !== null && (workerData as { isMaskThread?: boolean } | null)?.isMaskThread === true) serve(parentPort)
 
 const tooLong = () => new SluiceError('ERR_TRANSFORM', 'The expression of a mask takes too long on this body')
 const LIMIT_MS = 2000
-/** Beyond that: to start, and for a find that is under way. */
+/** Beyond that, for a find that is under way. */
 const SPARE_MS = 1000
 const WAITING = 64

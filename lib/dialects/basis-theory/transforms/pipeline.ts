@@ -11,10 +11,17 @@ import { asObject, readNewToken } from '../token-input.ts'
 import { appendJson } from './append-json.ts'
 import { runCode } from './code.ts'
 import type { Transform } from './documents.ts'
-import { filledFields, type HeaderExpression, headerText } from './header-expressions.ts'
+import {
+  filledFields,
+  type HeaderExpression,
+  headerText,
+  NO_HEADERS,
+  readyLines,
+  splitHeaders
+} from './header-expressions.ts'
 import { maskBody } from './mask.ts'
 import type { MaskThread } from './mask-thread.ts'
-import type { TransformRun } from './run.ts'
+import { type TransformCall, TransformRun } from './run.ts'
 import { compileSteps, type Step, templatesOf, type TokenStep } from './steps.ts'
 import { drawsUponRequest, fill, type Passing, valueOf } from './values.ts'
 
@@ -36,20 +43,44 @@ export interface TransformPorts {
   readonly masks: MaskThread
 }
 
-/** What a plan holds for one call; null when there is nothing to do. `waiting`: header expressions of the call. */
-export function transformsOf(
+/** What a stored proxy adds to the plan of a call. */
+export interface CallTransforms {
+  /** The call's field lines without header expressions: these may be looked through for tokens. */
+  readonly lines: string
+  /** More field lines, with values in them: these may not. */
+  readonly filledLines: string
+  /** null: nothing is made anew. */
+  readonly transforms: Transforms | null
+}
+
+/**
+ * @param lines field lines that go on, each with CRLF
+ * @param looks Header expressions are looked for.
+ * @throws ERR_EXPR_*, ERR_TRANSFORM
+ */
+export function transformsFor(
   steps: ReadySteps,
-  waiting: readonly HeaderExpression[],
-  run: TransformRun,
+  call: TransformCall,
+  lines: string,
+  looks: boolean,
   ports: TransformPorts
-): Transforms | null {
-  const seesRequest = steps.request.length > 0 || waiting.length > 0 || steps.keepsRequest
+): CallTransforms {
+  const headers = looks ? splitHeaders(lines) : { lines, ready: NO_HEADERS, waiting: NO_HEADERS }
+  const seesRequest = steps.request.length > 0 || headers.waiting.length > 0 || steps.keepsRequest
   const seesResponse = steps.response.length > 0
-  if (!seesRequest && !seesResponse) return null
-  const pipeline = new Pipeline(steps, waiting, run, ports)
+  if (!seesRequest && !seesResponse && headers.ready.length === 0) return { lines, filledLines: '', transforms: null }
+  const run = new TransformRun(call)
+  const pipeline = new Pipeline(steps, headers.waiting, run, ports)
   return {
-    request: seesRequest ? (request, revealed) => pipeline.request(request, revealed) : null,
-    response: seesResponse ? (response, revealed) => pipeline.response(response, revealed) : null
+    lines: headers.lines,
+    filledLines: readyLines(headers.ready, run),
+    transforms:
+      seesRequest || seesResponse
+        ? {
+            request: seesRequest ? (request, revealed) => pipeline.request(request, revealed) : null,
+            response: seesResponse ? (response, revealed) => pipeline.response(response, revealed) : null
+          }
+        : null
   }
 }
 
