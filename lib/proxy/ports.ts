@@ -6,7 +6,7 @@ import type { Subject } from '../expr/expression.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
 import type { FieldWrite } from '../vault/fields.ts'
-import type { Purpose } from '../vault/reveal.ts'
+import type { Purpose } from '../vault/purpose.ts'
 
 /*
  * What the proxy needs of the rooms around it. `app.ts` hands in the real ones; `vault` and `egress` never see each

@@ -9,7 +9,7 @@ import { outgoingHead, type Plan } from '../plan/plan.ts'
 import type { HeadPiece } from '../scan/head.ts'
 import type { Spot } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
-import type { Purpose } from '../vault/reveal.ts'
+import type { Purpose } from '../vault/purpose.ts'
 import type { ProxyVault } from './ports.ts'
 import type { Plaintexts } from './scrub.ts'
 

@@ -16,6 +16,7 @@ import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, writeSync } f
 import { join } from 'node:path'
 import { SluiceError } from '../errors.ts'
 import type { Records } from './records.ts'
+import { isPlain } from './scratch.ts'
 import type { Row, Store } from './store.ts'
 
 /** What waits for the audit records of this event-loop turn. Neither method may throw. */
@@ -82,7 +83,7 @@ export class Audit {
 
   /** Appends what became of an intent. May be written a little later than an intent would be. */
   outcome(intent: number, outcome: string): void {
-    this.#append(`{"of":${intent},"at":${this.#now()},"outcome":${JSON.stringify(outcome)}}\n`)
+    this.#append(`{"of":${intent},"at":${this.#now()},"outcome":${quoted(outcome)}}\n`)
     if (this.#pendingRecords >= OUTCOMES_AT_ONCE) this.#schedule()
     else this.#wake()
   }
@@ -315,6 +316,11 @@ export function finalMac(running: Hmac, bytes: number): string {
 
 export function sealLine(seal: number, n: number, bytes: number, mac: string): string {
   return `{"seal":${seal},"n":${n},"bytes":${bytes},"mac":"${mac}"}\n`
+}
+
+/** A JSON string of text. */
+export function quoted(text: string): string {
+  return isPlain(text) ? `"${text}"` : JSON.stringify(text)
 }
 
 /** A JSON string of text that a caller chose: at most `limit` characters, with every number of 12 digits or more struck out. */

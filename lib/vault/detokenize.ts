@@ -3,7 +3,8 @@ import { readStructure } from '../expr/structure.ts'
 import type { Json } from '../json.ts'
 import type { Secret } from '../secret.ts'
 import type { Caller } from './access.ts'
-import type { Purpose, Revealer, RevealSubject } from './reveal.ts'
+import type { Purpose, RevealSubject } from './purpose.ts'
+import type { Revealer } from './reveal.ts'
 
 /** A structure with values in it: plaintext. */
 export interface Detokenized {

@@ -7,37 +7,16 @@
 import { SluiceError, unreachable } from '../errors.ts'
 import { Secret } from '../secret.ts'
 import type { Caller } from './access.ts'
-import { type Audit, freeText } from './audit.ts'
+import { type Audit, freeText, quoted } from './audit.ts'
 import { DestinationList, type DestinationName } from './destinations.ts'
 import type { Keyring } from './keyring.ts'
-import { isPlain, Scratch } from './scratch.ts'
+import type { Purpose, RevealSubject } from './purpose.ts'
+import { type Batch, BatchReader, type Entry } from './reveal-batch.ts'
+import { describe, destinationForbidden, forbiddenTokens, unknownTokens } from './reveal-words.ts'
 import { type DataKey, open, openWith, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
-import { Associated } from './associated.ts'
-import { type Cvc, cvcId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
+import { type Cvc, cvcId, type TokenRecord } from './token.ts'
 import { tokenText } from './token-view.ts'
-
-/** Why a token is revealed. `proxy` and `reactor` send it to a destination, the others show it to the caller. */
-export type Door = 'proxy' | 'reactor' | 'reflect' | 'detokenize' | 'decrypt' | 'read'
-
-export interface Purpose {
-  readonly door: Door
-  /** null: it goes to no destination. */
-  readonly destination: DestinationName | null
-  readonly traceId: string
-  /** What the caller gives as its reason; written to the audit log without long numbers. */
-  readonly reason: string | null
-  /** 0, until `reveal` writes the number of the audit intent here. */
-  intent: number
-}
-
-/** What a request names: an id, or an id and a path behind it. */
-export interface RevealSubject {
-  readonly text: string
-  readonly form: 'data' | 'token'
-  /** Ids to try, best first. */
-  readonly candidates: readonly string[]
-}
 
 /** What was found for a subject. */
 export class FoundToken {
@@ -70,26 +49,6 @@ export interface ContainerBindings {
   admit(tenant: string, container: string, destination: DestinationName): boolean
 }
 
-/** What the store has under an id. */
-class Entry {
-  readonly id: string
-  readonly record: TokenRecord
-  /** Where the record lies behind the beginning of its associated data; null: elsewhere. */
-  readonly desk: Associated | null
-  /** True when the id can stand in JSON as it is. */
-  readonly isPlain: boolean
-  /** True once a subject has chosen it. */
-  isChosen = false
-  data: Secret | null = null
-
-  constructor(id: string, record: TokenRecord, plain: boolean, desk: Associated | null) {
-    this.id = id
-    this.record = record
-    this.desk = desk
-    this.isPlain = plain
-  }
-}
-
 export interface RevealParts {
   readonly store: Store
   readonly keyring: Keyring
@@ -101,14 +60,13 @@ export interface RevealParts {
 
 export class Revealer {
   readonly #parts: RevealParts
-  /** A few records and their associated data, for the length of one batch. */
-  readonly #desks: Associated[] = []
-  readonly #rowKey = new Scratch()
+  readonly #reader: BatchReader
   /** Tokens opened so far. */
   revealed = 0
 
   constructor(parts: RevealParts) {
     this.#parts = parts
+    this.#reader = new BatchReader(parts.store, parts.now)
   }
 
   /** As `Vault.reveal`. */
@@ -121,113 +79,29 @@ export class Revealer {
     if (purpose.destination !== null && !caller.mayReach(purpose.destination)) {
       throw this.#refuse(caller, purpose, [], destinationForbidden())
     }
-    const ids = this.#candidates(subjects, limit)
-    const { store } = this.#parts
-    if (ids.length <= FEW && store.read !== undefined) {
-      return this.#settle(caller, subjects, purpose, limit, ids, this.#readEntries(store, caller.tenant, ids))
-    }
-    const rows = store.load('tokens', tokenKeys(caller.tenant, ids))
-    if (rows instanceof Promise) {
-      return rows.then((loaded) => this.#settle(caller, subjects, purpose, limit, ids, this.#entries(ids, loaded)))
-    }
-    return this.#settle(caller, subjects, purpose, limit, ids, this.#entries(ids, rows))
+    const batch = this.#reader.read(caller.tenant, subjects, limit)
+    return batch instanceof Promise
+      ? batch.then((read) => this.#settle(caller, subjects, purpose, read))
+      : this.#settle(caller, subjects, purpose, batch)
   }
 
   /** As `Vault.invoke`. */
   invoke(caller: Caller, purpose: Purpose, id: string): void {
     const what = purpose.door === 'reactor' ? 'reactor' : 'proxy'
-    purpose.intent = this.#parts.audit.intent(`"${what}":${quote(id)},${describe(caller, purpose, NONE)}`)
-  }
-
-  /** Every distinct id to look for. The tokens that subjects with different beginnings name are different. */
-  #candidates(subjects: readonly RevealSubject[], limit: number): string[] {
-    if (subjects.length <= limit && subjects.length <= FEW) return fewCandidates(subjects)
-    const ids = new Set<string>()
-    const beginnings = new Set<string>()
-    for (const { candidates } of subjects) {
-      let shortest = candidates[0] ?? ''
-      for (const candidate of candidates) {
-        ids.add(candidate)
-        if (candidate.length < shortest.length) shortest = candidate
-      }
-      const dot = shortest.indexOf('.')
-      beginnings.add(dot > 0 ? shortest.slice(0, dot) : shortest)
-      if (beginnings.size > limit || ids.size > limit * LOOKUPS_PER_TOKEN) throw overLimit(limit)
-    }
-    return [...ids]
-  }
-
-  /** What the store has under each id: each row is read right behind the beginning of its associated data. */
-  #readEntries(store: Store, tenant: string, ids: readonly string[]): (Entry | undefined)[] {
-    const now = this.#parts.now()
-    const entries: (Entry | undefined)[] = []
-    for (let at = 0; at < ids.length; at++) {
-      const id = ids[at] as string
-      const desk = (this.#desks[at] ??= new Associated())
-      const start = desk.beginPlain(PURPOSE_DATA, tenant, id)
-      const length =
-        start < 0 ? UNREAD : (store.read?.('tokens', desk.rowKey(this.#rowKey), desk.bytes, start) ?? UNREAD)
-      if (length > desk.bytes.length - start) entries.push(this.#loadEntry(store, tenant, id))
-      else
-        entries.push(
-          length < 0 ? undefined : entryOf(id, new TokenRecord(desk.bytes, start, start + length), true, desk, now)
-        )
-    }
-    return entries
-  }
-
-  /** The same for an id or a row out of the ordinary. */
-  #loadEntry(store: Store, tenant: string, id: string): Entry | undefined {
-    const rows = store.load('tokens', [tokenKey(tenant, id)])
-    return rows instanceof Promise ? unreachable('a store that reads at once') : this.#entries([id], rows)[0]
-  }
-
-  #entries(ids: readonly string[], rows: readonly (Buffer | undefined)[]): (Entry | undefined)[] {
-    const now = this.#parts.now()
-    return ids.map((id, at) => {
-      const row = rows[at]
-      // Half a surrogate pair would pass for another id in UTF-8.
-      if (row === undefined || !isWellFormed(id)) return undefined
-      return entryOf(id, new TokenRecord(row), isPlain(id), null, now)
-    })
+    purpose.intent = this.#parts.audit.intent(`"${what}":${quoted(id)},${describe(caller, purpose, NONE)}`)
   }
 
   #settle(
     caller: Caller,
     subjects: readonly RevealSubject[],
     purpose: Purpose,
-    limit: number,
-    ids: readonly string[],
-    entries: readonly (Entry | undefined)[]
+    batch: Batch
   ): MaybePromise<FoundToken[]> {
-    const places = ids.length <= FEW ? null : placesOf(ids)
-    const chosen: Entry[] = []
-    const candidatesChosen: number[] = []
-    const distinct: Entry[] = []
-    let unknown: Set<string> | null = null
-    for (let nth = 0; nth < subjects.length; nth++) {
-      const { text, candidates } = subjects[nth] as RevealSubject
-      let place = 0
-      let entry: Entry | undefined
-      for (; place < candidates.length; place++) {
-        entry = entries[placeOf(candidates[place] as string, ids, nth, places)]
-        if (entry !== undefined) break
-      }
-      if (entry === undefined) {
-        unknown ??= new Set()
-        unknown.add(text)
-        continue
-      }
-      chosen.push(entry)
-      candidatesChosen.push(place)
-      if (!entry.isChosen) distinct.push(entry)
-      entry.isChosen = true
-    }
-    if (distinct.length > limit) throw overLimit(limit)
+    const { distinct, unknown } = batch
     if (unknown !== null) throw this.#refuse(caller, purpose, distinct, unknownTokens([...unknown]))
     this.#check(caller, purpose, distinct)
     this.#intend(caller, purpose, distinct)
-    return this.#open(caller, subjects, distinct, chosen, candidatesChosen)
+    return this.#open(caller, subjects, batch)
   }
 
   /** Permission for each token's container, then the bindings of containers and tokens. */
@@ -273,18 +147,13 @@ export class Revealer {
     return error
   }
 
-  #open(
-    caller: Caller,
-    subjects: readonly RevealSubject[],
-    distinct: readonly Entry[],
-    chosen: readonly Entry[],
-    places: readonly number[]
-  ): MaybePromise<FoundToken[]> {
+  #open(caller: Caller, subjects: readonly RevealSubject[], batch: Batch): MaybePromise<FoundToken[]> {
     const { keyring } = this.#parts
+    const { distinct, chosen, places } = batch
     for (const { record } of distinct) {
       if (keyring.opener(record.bytes, record.sealAt) !== undefined) continue
       const fetched = keyring.fetch(record.bytes, record.sealAt)
-      if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, subjects, distinct, chosen, places))
+      if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, subjects, batch))
     }
     for (const entry of distinct) entry.data = new Secret(this.#plaintext(caller.tenant, entry))
     this.revealed += distinct.length
@@ -363,101 +232,10 @@ export class Revealer {
   }
 }
 
-/** Of few subjects, which cannot be over the limit, without a set. */
-function fewCandidates(subjects: readonly RevealSubject[]): string[] {
-  const ids: string[] = []
-  for (let nth = 0; nth < subjects.length; nth++) {
-    const { candidates } = subjects[nth] as RevealSubject
-    for (let at = 0; at < candidates.length; at++) {
-      const id = candidates[at] as string
-      let known = 0
-      while (known < ids.length && ids[known] !== id) known++
-      if (known === ids.length) ids.push(id)
-    }
-  }
-  return ids
-}
-
-function entryOf(
-  id: string,
-  record: TokenRecord,
-  plain: boolean,
-  desk: Associated | null,
-  now: number
-): Entry | undefined {
-  return record.isExpired(now) ? undefined : new Entry(id, record, plain, desk)
-}
-
-function tokenKeys(tenant: string, ids: readonly string[]): string[] {
-  const keys: string[] = []
-  for (const id of ids) keys.push(tokenKey(tenant, id))
-  return keys
-}
-
-function placesOf(ids: readonly string[]): Map<string, number> {
-  // :: id → its index
-  const places = new Map<string, number>()
-  for (let at = 0; at < ids.length; at++) places.set(ids[at] as string, at)
-  return places
-}
-
-/** The index of an id, which is most often that of its subject; `places` is null when they are few. */
-function placeOf(id: string, ids: readonly string[], likely: number, places: Map<string, number> | null): number {
-  if (ids[likely] === id) return likely
-  return places === null ? ids.indexOf(id) : (places.get(id) ?? -1)
-}
-
 /** True when the token's own binding admits the destination. */
 function boundTo(record: TokenRecord, destination: DestinationName): boolean {
   const { destinations } = record.rest
   return destinations === undefined || new DestinationList(destinations).admits(destination)
 }
 
-/** The members of an audit record, each with a comma after it. */
-function describe(caller: Caller, purpose: Purpose, entries: readonly Entry[]): string {
-  const { door, destination, traceId, reason } = purpose
-  let text = `"door":"${door}",${caller.auditText}"tokens":[`
-  for (let at = 0; at < entries.length; at++) {
-    const { id, isPlain: plain } = entries[at] as Entry
-    text += plain ? (at === 0 ? `"${id}"` : `,"${id}"`) : `${at === 0 ? '' : ','}${JSON.stringify(id)}`
-  }
-  text += '],'
-  if (destination !== null) text += destinationText(destination)
-  if (reason !== null) text += `"reason":${freeText(reason)},`
-  return `${text}"trace":${quote(traceId)},`
-}
-
-/** The same for a destination: the last one's is kept. */
-function destinationText({ host, port, method }: DestinationName): string {
-  const last = lastDestination
-  if (last.host === host && last.port === port && last.method === method) return last.text
-  const text = `"to":${quote(`${host}:${port}`)},"method":${quote(method)},`
-  lastDestination = { host, port, method, text }
-  return text
-}
-
-let lastDestination = { host: '', port: 0, method: '', text: '' }
-
-const quote = (text: string): string => (isPlain(text) ? `"${text}"` : JSON.stringify(text))
-
-const overLimit = (limit: number) => new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens`)
-const destinationForbidden = () =>
-  new SluiceError(
-    'ERR_DESTINATION_FORBIDDEN',
-    'The destination is not one that these tokens or this API key may be sent to'
-  )
-const forbiddenTokens = (permission: string, names: string[]) =>
-  new SluiceError('ERR_TOKEN_FORBIDDEN', `Missing permission: ${permission} for some tokens: ${names.join(', ')}`, {
-    names
-  })
-const unknownTokens = (names: string[]) => {
-  const message = `Failed to detokenize some tokens: ${names.join(', ')}. Tokens were not found.`
-  return new SluiceError('ERR_TOKEN_UNKNOWN', message, { names })
-}
-
 const NONE: readonly Entry[] = []
-/** The length of a row that `read` cannot tell. */
-const UNREAD = Number.MAX_SAFE_INTEGER
-/** Bounds the work of subjects with many dots. */
-const LOOKUPS_PER_TOKEN = 64
-const FEW = 8

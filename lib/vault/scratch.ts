@@ -45,27 +45,26 @@ export function writeText(text: string, target: Buffer, at: number): number {
 
 /** The same for ASCII text that needs no escape in JSON. False when it is other text: what was written is void. */
 export function writePlain(text: string, target: Buffer, at: number): boolean {
-  for (let n = 0; n < text.length; n++) {
-    const code = text.charCodeAt(n)
-    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false
-    target[at + n] = code
-  }
-  return true
+  // NOTE: faster than a loop over a text that was cut out of a larger one, as ids are.
+  if (target.write(text, at) !== text.length) return false
+  let plain = 1
+  for (let end = at + text.length; at < end; at++) plain &= PLAIN[target[at] as number] as number
+  return plain === 1
 }
 
 /** True for ASCII text that needs no escape in JSON. */
 export function isPlain(text: string): boolean {
   for (let n = 0; n < text.length; n++) {
     const code = text.charCodeAt(n)
-    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false
+    if (code > 0x7e || PLAIN[code] === 0) return false
   }
   return true
 }
 
-const SPACE = 0x20
-const TILDE = 0x7e
-const QUOTE = 0x22
-const BACKSLASH = 0x5c
+/** 1 for each byte that stands in a JSON string as it is, of ASCII. */
+const PLAIN = Uint8Array.from({ length: 256 }, (_, code) =>
+  code >= 0x20 && code <= 0x7e && code !== 0x22 && code !== 0x5c ? 1 : 0
+)
 const FIRST_BYTES = 4096
 const KEPT_BYTES = 512
 /** Beyond this, a call into the engine is faster than a loop. */

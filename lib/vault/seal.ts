@@ -122,8 +122,8 @@ export function openWith(key: DataKey, bytes: Buffer, at: number, end: number, a
     plain.fill(0)
     throw broken()
   }
-  const text = plain.toString('utf8')
-  plain.fill(0)
+  const text = plain.toString()
+  erase(plain)
   return text
 }
 
@@ -136,9 +136,15 @@ function openXChaCha(key: DataKey, sealed: Uint8Array, nonce: Uint8Array, associ
   } catch {
     throw broken()
   }
-  const text = plain.toString('utf8')
-  plain.fill(0)
+  const text = plain.toString()
+  erase(plain)
   return text
+}
+
+/** What is short is faster by a loop. */
+function erase(plain: Buffer): void {
+  if (plain.length > 64) plain.fill(0)
+  else for (let at = 0; at < plain.length; at++) plain[at] = 0
 }
 
 /** Writes the associated data into a scratch that the next call overwrites. */

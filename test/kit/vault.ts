@@ -8,7 +8,7 @@ import type { DestinationName, DestinationRule } from '../../lib/vault/destinati
 import type { SealName } from '../../lib/vault/keyring.ts'
 import { newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
 import type { Rule } from '../../lib/vault/permissions.ts'
-import type { Door, Purpose, RevealSubject } from '../../lib/vault/reveal.ts'
+import type { Door, Purpose, RevealSubject } from '../../lib/vault/purpose.ts'
 import type { Store } from '../../lib/vault/store.ts'
 import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
 import { newKeyMemo, Vault } from '../../lib/vault/vault.ts'
