@@ -48,7 +48,7 @@ export function writePlain(text: string, target: Buffer, at: number): boolean {
   // NOTE: faster than a loop over a text that was cut out of a larger one, as ids are.
   if (target.write(text, at) !== text.length) return false
   let plain = 1
-  for (let end = at + text.length; at < end; at++) plain &= PLAIN[target[at] as number] as number
+  for (let n = 0; n < text.length; n++) plain &= PLAIN[target[at + n] as number] as number
   return plain === 1
 }
 

@@ -1,7 +1,7 @@
 import type { Json } from '../../../json.ts'
 import type { Revealed } from '../../../plan/transforms.ts'
 import type { Caller } from '../../../vault/access.ts'
-import type { RevealSubject } from '../../../vault/reveal.ts'
+import type { RevealSubject } from '../../../vault/purpose.ts'
 import { Scrubber } from '../scrubber.ts'
 import type { CodeRun } from './code.ts'
 
