@@ -1,61 +1,19 @@
 import cluster from 'node:cluster'
-import { statSync } from 'node:fs'
 import { url as inspectorUrl } from 'node:inspector'
-import { availableParallelism } from 'node:os'
-import { ConfigError, MASTER_KEY } from '../config/faults.ts'
-import { reloaded } from '../config/reload.ts'
-import type { Config } from '../config/schema.ts'
-import { Log } from '../observe/log.ts'
-import { Caller } from '../vault/access.ts'
-import { DestinationList } from '../vault/destinations.ts'
-import type { Vault } from '../vault/vault.ts'
 import { readAside } from './aside.ts'
 import { guarded, Refusal } from './guard.ts'
-import { isDev } from './dev-marker.ts'
-import { startWorkers } from './primary.ts'
-import { dieOfBugs, type Server, startServer } from './server.ts'
-import { openVault, takeMasterKey } from './vault.ts'
-import { runWorker } from './worker.ts'
 
 /**
  * `sluice serve`: production. Refuses plain HTTP beyond loopback, a missing master key, a vault of `sluice dev` and the
- * inspector. SIGTERM and SIGINT drain; SIGHUP reloads the file and the certificates. Resolves with 0 after a drain.
+ * inspector. SIGTERM and SIGINT drain; SIGHUP reloads the file and the certificates. Ends with 0 after a drain.
  */
-export function runServe(argv: readonly string[], version: string): Promise<number> {
-  if (cluster.isWorker) return runWorker()
+export async function runServe(argv: readonly string[], version: string): Promise<number> {
+  if (cluster.isWorker) return (await import('./worker.ts')).runWorker()
   return guarded('serve', USAGE, async () => {
     refuseInspector()
-    const config = await readAside(argv)
-    if (isDev(config))
-      throw new Refusal('the vault or its master key was made by sluice dev, which keeps its keys in plain files')
-    const masterKey = takeMasterKey(config)
-    const log = new Log(config.log.level)
-    dieOfBugs(log)
-    if (isOpenToOthers(config.vault.masterKeyFile)) log.event('warn', 'the master key file is readable by others')
-    const vault = await openVault(config, masterKey)
-    await warnOfOpenKeys(vault, config, log)
-    const workers = config.workers === 0 ? availableParallelism() : config.workers
-    let server: Server
-    if (workers === 1) {
-      server = await startServer(config, { vault, log, version, withAdmin: true })
-    } else {
-      await vault.close()
-      server = await startWorkers(config, { workers, masterKey, log, version })
-    }
-    log.event('info', 'started', { workers })
-    let current = config
-    process.on('SIGHUP', () => {
-      void reload(argv, current, server, log).then((config) => {
-        current = config
-      })
-    })
-    const signal = await stopSignal()
-    log.event('info', 'draining', { signal })
-    await server.close()
-    log.event('info', 'stopped')
-    log.flush()
-    // Whatever still holds the event loop has been cut off by now.
-    process.exit(0)
+    // Two thirds of a start: one thread reads the configuration while this one loads everything else.
+    const [config, { serve }] = await Promise.all([readAside(argv), import('./serving.ts')])
+    return serve(config, argv, version)
   })
 }
 
@@ -64,51 +22,6 @@ function refuseInspector(): void {
   if (inspectorUrl() !== undefined || flags.some((flag) => /^--(inspect|debug)/.test(flag))) {
     throw new Refusal('the inspector (--inspect) shows every secret to whoever connects to it; start without it')
   }
-}
-
-function isOpenToOthers(file: string): boolean {
-  return (statSync(file, { throwIfNoEntry: false })?.mode ?? 0) % 0o100 !== 0
-}
-
-/** A leaked key that may send tokens anywhere is worth a warning, unless `egress.hosts` bounds it. */
-async function warnOfOpenKeys(vault: Vault, config: Config, log: Log): Promise<void> {
-  if (!config.egress.hosts.includes('*')) return
-  const spoiled = (): void =>
-    log.event('warn', 'an application was changed by someone else: none of its keys is let in')
-  for (const key of await vault.listKeys(spoiled)) {
-    const caller = new Caller({ ...key, keyId: key.id, live: true }, key)
-    const open = key.destinations === null || new DestinationList(key.destinations).open
-    if (open && caller.holds('token:use')) {
-      log.event('warn', 'this key holds token:use and may reach every host', { keyId: key.id })
-    }
-  }
-}
-
-/** The configuration that is in force after a SIGHUP; a faulty one changes nothing. */
-async function reload(argv: readonly string[], current: Config, server: Server, log: Log): Promise<Config> {
-  let next: Config
-  try {
-    // The master key is taken from the environment by now, and a reload does not ask for it.
-    next = await readAside(argv, { [MASTER_KEY]: 'taken at the start' })
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    const settings = error.faults.map(({ path }) => path)
-    log.event('error', 'reload refused: the configuration has faults; the old one stays', { settings })
-    return current
-  }
-  const { config, waiting } = reloaded(current, next)
-  server.reload(config)
-  log.level = config.log.level
-  if (waiting.length > 0) log.event('warn', 'these settings wait for a restart', { settings: waiting })
-  log.event('info', 'reloaded')
-  return config
-}
-
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    process.once('SIGTERM', resolve)
-    process.once('SIGINT', resolve)
-  })
 }
 
 const USAGE = 'usage: sluice serve --config FILE [--SETTING VALUE]…'

@@ -1,4 +1,4 @@
-import { AggregatorRegistry, collectDefaultMetrics, type MetricObject, Registry } from 'prom-client'
+import type { MetricObject, Registry } from 'prom-client'
 import { ERRORS, type ErrorCode } from '../errors.ts'
 import { Histogram } from './histogram.ts'
 
@@ -61,7 +61,8 @@ export class Metrics {
   /** Requests that have been accepted and are not over. */
   inFlight = 0
 
-  readonly #registry = new Registry()
+  readonly #own: readonly OwnMetric[]
+  #registry: Promise<Registry> | null = null
   // :: dialect → route → first index of its outcomes in #requests
   readonly #routes: readonly Map<string, number>[] = DIALECTS.map(() => new Map<string, number>())
   #requests = new Float64Array(OUTCOMES.length * 64)
@@ -79,8 +80,7 @@ export class Metrics {
   #scrubbed = 0
 
   constructor(readings: Readings, version: string) {
-    collectDefaultMetrics({ register: this.#registry })
-    for (const metric of this.#ours(readings, version)) this.#registry.registerMetric(metric as never)
+    this.#own = this.#ours(readings, version)
   }
 
   /** Counts a finished request with all that belongs to it. */
@@ -130,13 +130,24 @@ export class Metrics {
   }
 
   /** The text that Prometheus reads. */
-  text(): Promise<string> {
-    return this.#registry.metrics()
+  async text(): Promise<string> {
+    return (await this.#registered()).metrics()
   }
 
   /** All values now, for another process to add up. */
-  snapshot(): Promise<MetricsSnapshot> {
-    return this.#registry.getMetricsAsJSON()
+  async snapshot(): Promise<MetricsSnapshot> {
+    return (await this.#registered()).getMetricsAsJSON()
+  }
+
+  /** prom-client is 84 files: loaded when somebody scrapes. Node's own metrics are taken from then on. */
+  #registered(): Promise<Registry> {
+    this.#registry ??= import('prom-client').then(({ collectDefaultMetrics, Registry }) => {
+      const registry = new Registry()
+      collectDefaultMetrics({ register: registry })
+      for (const metric of this.#own) registry.registerMetric(metric as never)
+      return registry
+    })
+    return this.#registry
   }
 
   #route(dialect: Dialect, route: string): number {
@@ -220,12 +231,13 @@ export class Metrics {
 }
 
 /** The text that Prometheus reads for several processes together: counters and gauges added up. */
-export function mergedText(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+export async function mergedText(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+  const { AggregatorRegistry } = await import('prom-client')
   return AggregatorRegistry.aggregate(snapshots as unknown as MetricObject[]).metrics()
 }
 
-/** The media type of `text` and `mergedText`. */
-export const METRICS_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE
+/** The media type of `text` and `mergedText`: prom-client's `Registry.PROMETHEUS_CONTENT_TYPE`. */
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 interface Value {
   readonly labels: Readonly<Record<string, string>>

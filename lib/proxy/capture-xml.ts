@@ -1,13 +1,7 @@
-import {
-  type Attr,
-  type CharacterData,
-  type Document,
-  DOMParser,
-  type Element,
-  type Node,
-  XMLSerializer
-} from '@xmldom/xmldom'
-import { selectWithResolver } from 'xpath'
+import { createRequire } from 'node:module'
+import type * as XmlDom from '@xmldom/xmldom'
+import type { Attr, CharacterData, Document, Element, Node } from '@xmldom/xmldom'
+import type * as XPath from 'xpath'
 import { SluiceError } from '../errors.ts'
 import { ofRule, type Reader, unfit } from './capture-reading.ts'
 
@@ -32,7 +26,7 @@ export function xmlReader(paths: readonly string[]): Reader {
         for (let rule = nodes.length - 1; rule >= 0; rule--) {
           for (const node of nodes[rule] ?? []) put(node, tokens[rule] as string)
         }
-        return new XMLSerializer().serializeToString(document)
+        return new (xmldom().XMLSerializer)().serializeToString(document)
       }
     }
   }
@@ -59,7 +53,7 @@ function read(body: string): Document {
     throw unfit('it is not well-formed XML')
   }
   try {
-    return new DOMParser({ onError: broken }).parseFromString(body, 'text/xml')
+    return new (xmldom().DOMParser)({ onError: broken }).parseFromString(body, 'text/xml')
   } catch {
     return broken()
   }
@@ -74,6 +68,7 @@ function declaredBy({ documentElement }: Document): Map<string, string> {
 }
 
 function evaluate(path: string, document: Document, namespaceOf: (prefix: string) => string | null): unknown {
+  const { selectWithResolver } = require('xpath') as typeof XPath
   return selectWithResolver(path, document as never, { lookupNamespaceURI: (prefix) => namespaceOf(prefix ?? '') })
 }
 
@@ -104,6 +99,12 @@ function put(node: Node, token: string): void {
   else (node as CharacterData).data = token
 }
 
+/** Loaded with the first rule for XML, as is `xpath`: most servers need neither, and both weigh on the start. */
+function xmldom(): typeof XmlDom {
+  return require('@xmldom/xmldom') as typeof XmlDom
+}
+
+const require = createRequire(import.meta.url)
 const ELEMENT = 1
 const ATTRIBUTE = 2
 const TEXT = 3

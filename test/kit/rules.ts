@@ -68,7 +68,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
 
 /** Rooms of pure functions: no `node:` module, no clock, no process, nothing that waits. */
 const PURE = ['scan', 'expr', 'plan']
-const PURE_EXCEPTIONS = ['lib/expr/filters/crypto.ts']
+const PURE_EXCEPTIONS = ['lib/expr/filters/crypto.ts', 'lib/expr/packages.ts']
 const IMPURE =
   /(?<![.\w#])(process|setTimeout|setInterval|setImmediate|queueMicrotask|fetch|performance|Date\.now|Math\.random)\b/
 

@@ -37,7 +37,7 @@ export function configRoutes(vault: Vault, ports: () => ConfigPorts): ApiRoute[]
 
 async function create(vault: Vault, ports: ConfigPorts, call: ApiCall): Promise<ApiAnswer> {
   requirePermission(call, 'proxy:create')
-  const parts = readNewConfig(readObject(call.body))
+  const parts = await readNewConfig(readObject(call.body))
   checkParts(parts, ports)
   const now = new Date().toISOString()
   const config: StoredConfig = { id: newId(), live: call.caller.live, ...parts, created_at: now, modified_at: now }
@@ -60,7 +60,7 @@ async function show(vault: Vault, call: ApiCall): Promise<ApiAnswer> {
 async function update(vault: Vault, ports: ConfigPorts, call: ApiCall): Promise<ApiAnswer> {
   requirePermission(call, 'proxy:update')
   const { config, volume } = await find(vault, call)
-  const parts = readChanges(readObject(call.body), config)
+  const parts = await readChanges(readObject(call.body), config)
   if (hasMoved(config, parts)) {
     const why = 'must be given anew with a url of another origin'
     throw new SluiceError('ERR_INPUT', `secret_headers and client_identity ${why}`, {

@@ -1,5 +1,5 @@
-import { Context, Liquid, filters, toValueSync } from 'liquidjs'
 import type { Json } from '../../json.ts'
+import { Context, filters, Liquid, toValueSync } from '../packages.ts'
 import type { Work } from '../work.ts'
 
 /**
