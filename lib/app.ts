@@ -163,6 +163,15 @@ class RunningApp implements App, EngineHandler {
     }
     this.#egress.listening = this.#ownAddresses()
     this.#ready = true
+    // Without, the first call of code is slower, and that is all.
+    await this.#prepareSandbox().catch(() => {})
+  }
+
+  /** Where there may be code to run, its first call finds a thread. */
+  async #prepareSandbox(): Promise<void> {
+    const { reactors, proxies } = this.#vault.shelves
+    const mayRun = (await reactors.holdsAny()) || (await proxies.holdsAny())
+    if (mayRun) this.#sandbox.prepare()
   }
 
   // Every request.

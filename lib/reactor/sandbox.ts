@@ -100,7 +100,8 @@ export class Sandbox {
   #fresh(): SandboxThread {
     const thread = this.#spare ?? this.#newThread()
     this.#spare = null
-    setImmediate(() => this.prepare())
+    // Not at once: the start of another thread would take its time from the run that this one is for.
+    setTimeout(() => this.prepare(), PREPARED_AFTER_MS).unref()
     return thread
   }
 
@@ -129,5 +130,6 @@ export class Sandbox {
   }
 }
 
+const PREPARED_AFTER_MS = 250
 const IDLE_MS = 60_000
 const IDLE_THREADS = 4

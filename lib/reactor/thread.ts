@@ -168,10 +168,11 @@ function answerCrypto(text: string): string {
 
 /** @param shared The interpreter, where another thread has compiled it already. */
 export async function attend(port: MessagePort, limits: RunLimits, shared: Interpreter | null): Promise<void> {
-  yieldToOthers()
   const interpreter = shared ?? (await compileInterpreter())
   const report = (said: Report) => port.postMessage(said)
   let machine = await Machine.make(interpreter, limits)
+  // Only now: a thread that is waited for should be there soon.
+  yieldToOthers()
   let run: Run | null = null
   const hear = (order: Order) => {
     if (order.kind === 'run') {

@@ -83,6 +83,11 @@ export class Shelf {
     return key instanceof Promise ? key.then(read) : read(key)
   }
 
+  /** Is there any document, of whatever tenant? */
+  async holdsAny(): Promise<boolean> {
+    return (await this.#parts.store.keys(this.#table, { prefix: '', limit: 1 })).length > 0
+  }
+
   /** In the order of their ids, and how many there are. */
   async list(tenant: string, skip: number, limit: number): Promise<{ volumes: Volume[]; total: number }> {
     const prefix = `${tenant}:`
