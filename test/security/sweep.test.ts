@@ -134,10 +134,59 @@ t.test('a marked value is nowhere but at the destination', async (t) => {
   await send(Buffer.from(`${CARD} /proxy HTTP/1.1\r\nHost: x\r\n\r\n`))
   t.ok(own.length > 50, `${own.length} answers of Sluice’s own`)
 
+  // Stored proxies, whose steps see plaintext and configuration, and fail on both in every way that they can.
+  const hidden = 'zq8HIDDENconfiguration'
+  const code = (body: string) => ({ code: `module.exports = async function (req) { ${body} }` })
+  const tokenize = (token: object) => ({ type: 'tokenize', options: { token } })
+  const failing: object[] = [
+    code('throw new Error(JSON.stringify(req))'),
+    code('return { headers: { "x-a": "a\\r\\n" + JSON.stringify(req) }, body: 1 }'),
+    code('return JSON.stringify(req)'),
+    { type: 'append_json', options: { value: '{{ proxy }}', location: '$.none.at.all' } },
+    { type: 'append_json', options: { value: '{{ req.b | plus: 1 }}', location: '$.x' } },
+    { type: 'append_header', options: { value: '{{ req }}{{ config: HIDDEN }}\n{{ req.a }}', location: 'X-A' } },
+    { type: 'append_text', options: { value: '{{ req.a | nosuch: proxy.config.HIDDEN }}' } },
+    tokenize({ type: 'card', data: { number: '{{ req.a }}', note: '{{ config: HIDDEN }}' } }),
+    tokenize({ type: 'card', data: '{{ req.a }}{{ req.b }}{{ config: HIDDEN }}' }),
+    tokenize({ id: '{{ data }}', data: '{{ req.a }}#{{ config: HIDDEN }}' }),
+    tokenize({ data: '{{ req.none }}', metadata: { a: '{{ req.a }}{{ config: HIDDEN }}' } }),
+    { type: 'mask', matcher: 'regex', expression: '(\\d+)', replacement: '*' }
+  ]
+  let swept = 0
+  for (const side of ['request', 'response']) {
+    for (const step of failing) {
+      const more = { configuration: { HIDDEN: hidden }, [`${side}_transforms`]: [step] }
+      const { key } = await newStoredProxy(proxy, url, more).catch(() => ({ key: '' }))
+      if (key === '') continue
+      const utf16 = 'type' in step && step.type === 'mask'
+      const body = utf16 ? Buffer.from(`{{${text}}}\0`) : `{"a":"{{${text}}}","b":"{{ ${card}.number }}"}`
+      const headers = { 'X-A': '{{ proxy.request.body | plus: proxy.config.HIDDEN }}' }
+      for (const more of [{}, headers]) {
+        const response = await invoke(proxy, key, { apiKey: all, body, headers: more })
+        const isOurs = response.header('bt-proxy-destination-status') !== String(response.status)
+        if (isOurs) own.push(response.raw.toString('latin1'))
+        if (isOurs) swept++
+      }
+    }
+  }
+  t.ok(swept > 30, `${swept} answers about transforms that failed`)
+
   const metrics = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/metrics`)).text()
   await proxy.app.close()
   const keys = stored.map(({ key }) => key)
-  const secrets = [MARK, 'zq7MARKEDsecret', CARD, CARD.slice(4), CONFIGURED, proxy.key, all, reader, bound, ...keys]
+  const secrets = [
+    MARK,
+    'zq7MARKEDsecret',
+    hidden,
+    CARD,
+    CARD.slice(4),
+    CONFIGURED,
+    proxy.key,
+    all,
+    reader,
+    bound,
+    ...keys
+  ]
   const files = (folder: string): Record<string, Buffer> =>
     Object.fromEntries(
       readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -17,20 +17,23 @@ interface Report {
 }
 
 interface Waiting {
+  readonly tenant: string
   readonly order: Order
   readonly resolve: (masked: string) => void
   readonly reject: (error: SluiceError) => void
 }
 
 /**
- * A thread for what would hold the event loop up: one expression on one text after another. It is made when it is first
- * needed, and made anew after an expression that took longer than its time.
+ * A thread for what would hold the event loop up: one expression on one text after another, the tenants in turn. It is made
+ * when it is first needed, and made anew after an expression that took longer than its time.
  */
 export class MaskThread {
   readonly #limitMs: number
   readonly #queue: Waiting[] = []
   #worker: Worker | null = null
   #running: Waiting | null = null
+  /** Whose text was the last. */
+  #tenant = ''
   #guard: NodeJS.Timeout | undefined
   #isClosed = false
 
@@ -40,13 +43,14 @@ export class MaskThread {
   }
 
   /** Rejects with ERR_TRANSFORM when it takes too long, with ERR_OVERLOAD when too many wait. */
-  mask(expression: string, text: string, replacement: string): Promise<string> {
-    if (this.#isClosed || this.#queue.length >= WAITING) {
+  mask(tenant: string, expression: string, text: string, replacement: string): Promise<string> {
+    const theirs = this.#queue.filter((one) => one.tenant === tenant).length
+    if (this.#isClosed || theirs >= WAITING_OF_ONE || this.#queue.length >= WAITING) {
       return Promise.reject(new SluiceError('ERR_OVERLOAD', 'Too many masks are waiting'))
     }
     return new Promise((resolve, reject) => {
       const order = { expression, text, replacement, limitMs: this.#limitMs }
-      this.#queue.push({ order, resolve, reject })
+      this.#queue.push({ tenant, order, resolve, reject })
       this.#next()
     })
   }
@@ -58,12 +62,14 @@ export class MaskThread {
 
   #next(): void {
     if (this.#running !== null) return
-    const next = this.#queue.shift()
+    const other = this.#queue.findIndex(({ tenant }) => tenant !== this.#tenant)
+    const [next] = this.#queue.splice(Math.max(0, other), 1)
     if (next === undefined) {
       this.#worker?.unref()
       return
     }
     this.#running = next
+    this.#tenant = next.tenant
     if (this.#worker === null) this.#worker = this.#start()
     else this.#give(this.#worker, next.order)
     this.#worker.ref()
@@ -131,4 +137,5 @@ const tooLong = () => new SluiceError('ERR_TRANSFORM', 'The expression of a mask
 const LIMIT_MS = 2000
 /** Beyond that, for a find that is under way. */
 const SPARE_MS = 1000
-const WAITING = 64
+const WAITING = 256
+const WAITING_OF_ONE = 64

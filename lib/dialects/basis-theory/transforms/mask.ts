@@ -38,7 +38,7 @@ export function expressionFault(expression: string): string | null {
  * @throws ERR_TRANSFORM for a body in UTF-16 or UTF-32 or that is compressed in spite of its head, and for an expression
  *   that takes too long
  */
-export async function maskBody(mask: Mask, message: Passing, thread: MaskThread): Promise<Buffer> {
+export async function maskBody(mask: Mask, message: Passing, tenant: string, thread: MaskThread): Promise<Buffer> {
   if (message.body.length === 0) return message.body
   const encoding = encodingOf(message)
   const text = message.body.toString(encoding)
@@ -46,7 +46,7 @@ export async function maskBody(mask: Mask, message: Passing, thread: MaskThread)
   if (pattern === null) return Buffer.from(maskStratus(text, replacement), encoding)
   const isQuick = text.length <= SHORT && pattern.programSize() <= SMALL
   const masked = isQuick ? maskSections(pattern, text, replacement, performance.now() + FEW_MS) : null
-  return Buffer.from(masked ?? (await thread.mask(pattern.pattern(), text, replacement)), encoding)
+  return Buffer.from(masked ?? (await thread.mask(tenant, pattern.pattern(), text, replacement)), encoding)
 }
 
 function encodingOf({ fields, body }: Passing): 'utf8' | 'latin1' {

@@ -142,7 +142,7 @@ class Pipeline {
   async #apply(step: Exclude<Step, { kind: 'code' }>, message: Moving): Promise<void> {
     switch (step.kind) {
       case 'mask':
-        message.body = await maskBody(step.mask, message, this.#ports.masks)
+        message.body = await maskBody(step.mask, message, this.#run.caller.tenant, this.#ports.masks)
         return
       case 'tokenize':
         return this.#tokenize(step.tokens, message)

@@ -16,11 +16,13 @@ const body = async (
   expression: string | null,
   bytes: Buffer | string,
   type = 'application/json',
-  over = thread
+  over = thread,
+  tenant = 'acme'
 ): Promise<Buffer> =>
   maskBody(
     compileMask(expression, '*'),
     { side: 'response', fields: ['Content-Type', type], body: Buffer.from(bytes) },
+    tenant,
     over
   )
 
@@ -119,6 +121,16 @@ t.test('too many that wait are refused, and a thread that is closed refuses all'
   await busy.close()
   t.equal(await last, 'ERR_OVERLOAD')
   t.equal(await codeOf(body('(\\d)', text, 'text/plain', busy)), 'ERR_OVERLOAD')
+})
+
+t.test('tenants take turns: one that waits for much holds no other up', async (t) => {
+  const fair = new MaskThread()
+  t.teardown(() => fair.close())
+  const order: string[] = []
+  const text = `1${' '.repeat(5000)}`
+  const one = (tenant: string) => body('(\\d)', text, 'text/plain', fair, tenant).then(() => order.push(tenant))
+  await Promise.all([...Array.from({ length: 10 }, () => one('busy')), one('other')])
+  t.strictSame(order.slice(0, 2), ['busy', 'other'])
 })
 
 t.test('chase_stratus_pan: the account number of a detail record, and whatever passes for a card number', async (t) => {
