@@ -31,7 +31,8 @@ export class Substitution {
   readonly #owner: SubstitutionOwner
   /** One for each batch that was asked of the vault. */
   readonly #purposes: Purpose[] = []
-  #tokens: Set<string> | null = null
+  /** Distinct ids: a list while they are few. */
+  #tokens: string[] | Set<string> = []
   #replaced = 0
   /** What was revealed, when the response may have to be cleared of it. */
   #plaintexts: Plaintexts | null = null
@@ -45,7 +46,7 @@ export class Substitution {
 
   /** Distinct tokens so far. */
   get tokens(): number {
-    return this.#tokens?.size ?? 0
+    return this.#tokens instanceof Set ? this.#tokens.size : this.#tokens.length
   }
 
   get replaced(): number {
@@ -148,12 +149,16 @@ export class Substitution {
 
   /** The cap is on the request: batches before this one count. */
   #countTokens(found: readonly Found[]): void {
-    this.#tokens ??= new Set()
-    for (const each of found) this.#tokens.add(each.id)
+    for (const { id } of found) this.#countToken(id)
     const limit = this.#plan.limits.tokensPerRequest
-    if (this.#tokens.size > limit) {
+    if (this.tokens > limit) {
       throw new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens (limits.tokensPerRequest)`)
     }
+  }
+
+  #countToken(id: string): void {
+    if (this.#tokens instanceof Set) this.#tokens.add(id)
+    else if (!this.#tokens.includes(id) && this.#tokens.push(id) === FEW) this.#tokens = new Set(this.#tokens)
   }
 
   /** `texts[i]` was made of `found[i]`. Kept only when the response may have to be cleared of them. */
@@ -190,4 +195,5 @@ function locate(thrown: unknown, offset: number): SluiceError {
   return error
 }
 
+const FEW = 16
 const NO_BASE = { path: '', query: '' }

@@ -230,8 +230,8 @@ class LmdbStore implements Store {
   }
 
   generation(): number {
-    const row = this.#meta.getBinary('generation')
-    return row === undefined ? 0 : row.readUIntBE(0, 6)
+    // Read before lmdb's next read overwrites it.
+    return this.#meta.getBinaryFast('generation')?.readUIntBE(0, 6) ?? 0
   }
 
   async close(): Promise<void> {
