@@ -45,7 +45,7 @@ import { Execution, type ExecutionParts } from './proxy/execute.ts'
 import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
 import { Reflection } from './proxy/reflect.ts'
 import { readOutbound, send } from './reactor/outbound.ts'
-import { Sandbox } from './reactor/sandbox.ts'
+import { Sandbox, SANDBOX_LIMITS } from './reactor/sandbox.ts'
 import { CURLY } from './scan/delimiters.ts'
 import type { Caller } from './vault/access.ts'
 import type { Vault } from './vault/vault.ts'
@@ -102,7 +102,7 @@ class RunningApp implements App, EngineHandler {
   readonly #metrics: Metrics
   readonly #log: Log
   readonly #router: Router
-  readonly #sandbox = new Sandbox()
+  readonly #sandbox: Sandbox
   readonly #asyncRuns: AsyncRuns
   readonly #masks = new MaskThread()
   readonly #reactors: ReactorPorts
@@ -124,6 +124,7 @@ class RunningApp implements App, EngineHandler {
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
     this.#reactors = this.#reactorPorts(config.limits.tokensPerRequest)
+    this.#sandbox = new Sandbox(SANDBOX_LIMITS, (outcome, isWarm, ms) => this.#metrics.ran(outcome, isWarm, ms))
     this.#asyncRuns = new AsyncRuns(vault, (thrown, traceId) => this.#log.bug(thrown, traceId))
     this.#router = new Router([
       ...tokenRoutes(vault),
@@ -407,7 +408,8 @@ class RunningApp implements App, EngineHandler {
         const { idle, busy, counters } = this.#egress
         return { idle, busy, connects: Object.fromEntries(counters.connects), resumed: counters.resumed }
       },
-      auditRecords: () => this.#vault.counters.auditRecords
+      auditRecords: () => this.#vault.counters.auditRecords,
+      sandbox: () => ({ ...this.#sandbox.reading, asynchronous: this.#asyncRuns.outstanding })
     }
   }
 

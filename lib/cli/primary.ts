@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster'
 import type { Config } from '../config/schema.ts'
 import { type AdminServer, startAdmin } from '../observe/admin.ts'
 import type { Log } from '../observe/log.ts'
-import { METRICS_TYPE, Metrics, type MetricsSnapshot, mergedText } from '../observe/metrics.ts'
+import { METRICS_TYPE, Metrics, type MetricsSnapshot, mergedText, NOTHING_TO_READ } from '../observe/metrics.ts'
 import { Refusal } from './guard.ts'
 import type { Server } from './server.ts'
 import type { ToPrimary, ToWorker } from './worker.ts'
@@ -160,12 +160,6 @@ function say(worker: Worker, message: ToWorker): void {
   worker.send(message)
 }
 
-const NOTHING_TO_READ = {
-  bufferedBytes: () => 0,
-  expressionCache: () => ({ hits: 0, misses: 0 }),
-  egress: () => ({ idle: 0, busy: 0, connects: {}, resumed: 0 }),
-  auditRecords: () => 0
-}
 const GRACE_MS = 2000
 const RETRY_MS = 1000
 const ANSWER_MS = 5000

@@ -35,6 +35,8 @@ export interface FinishedRequest {
 }
 
 export type Dialect = (typeof DIALECTS)[number]
+/** What became of a run of code. */
+export type RunOutcome = (typeof RUN_OUTCOMES)[number]
 export type RequestOutcome = (typeof OUTCOMES)[number]
 
 /** Numbers that other rooms keep, read when somebody scrapes. Totals since the process started, unless said otherwise. */
@@ -51,6 +53,25 @@ export interface Readings {
     readonly resumed: number
   }
   readonly auditRecords: () => number
+  readonly sandbox: () => {
+    /** Threads now: that run code, that rest and belong to a tenant, that stand ready for any. */
+    readonly busy: number
+    readonly idle: number
+    readonly ready: number
+    /** Runs that wait for a thread. */
+    readonly waiting: number
+    /** Asynchronous calls that are accepted and not over. */
+    readonly asynchronous: number
+  }
+}
+
+/** Of a process that serves nothing. */
+export const NOTHING_TO_READ: Readings = {
+  bufferedBytes: () => 0,
+  expressionCache: () => ({ hits: 0, misses: 0 }),
+  egress: () => ({ idle: 0, busy: 0, connects: {}, resumed: 0 }),
+  auditRecords: () => 0,
+  sandbox: () => ({ busy: 0, idle: 0, ready: 0, waiting: 0, asynchronous: 0 })
 }
 
 /** The values of one process, as they travel between processes. */
@@ -73,6 +94,8 @@ export class Metrics {
   readonly #overhead = new Histogram(1)
   readonly #store = new Histogram(OPERATIONS)
   readonly #operations: string[] = []
+  readonly #runs = new Float64Array(RUN_OUTCOMES.length)
+  readonly #runTimes = new Histogram(STARTS.length)
   readonly #bytes = { request: 0, response: 0 }
   readonly #expressions = { replaced: 0, literal: 0, failed: 0 }
   #tokensRevealed = 0
@@ -119,6 +142,13 @@ export class Metrics {
     if (at !== undefined) this.#errors[at] = (this.#errors[at] as number) + 1
   }
 
+  /** Counts a run of code. `ms` is NaN for one that got no thread. */
+  ran(outcome: RunOutcome, isWarm: boolean, ms: number): void {
+    const at = RUN_OUTCOMES.indexOf(outcome)
+    this.#runs[at] = (this.#runs[at] as number) + 1
+    this.#runTimes.observe(isWarm ? 0 : 1, ms)
+  }
+
   /** Takes how long the store took for an operation: a fixed word, at most 16 of them. */
   store(operation: string, ms: number): void {
     let at = this.#operations.indexOf(operation)
@@ -132,6 +162,11 @@ export class Metrics {
   /** The text that Prometheus reads. */
   async text(): Promise<string> {
     return (await this.#registered()).metrics()
+  }
+
+  /** Name, type and meaning of each metric of ours. */
+  get described(): readonly { readonly name: string; readonly type: string; readonly help: string }[] {
+    return this.#own
   }
 
   /** All values now, for another process to add up. */
@@ -205,6 +240,22 @@ export class Metrics {
       ),
       counter('errors_total', 'Errors, by code', () =>
         CODES.map((code, at) => ({ labels: { code }, value: this.#errors[at] as number }))
+      ),
+      counter('sandbox_runs_total', 'Runs of code, by what became of them', () =>
+        RUN_OUTCOMES.map((outcome, at) => ({ labels: { outcome }, value: this.#runs[at] as number }))
+      ),
+      histogram(
+        'sandbox_run_seconds',
+        'Time that runs of code took, in a thread that had run some before or in a new one',
+        () => STARTS.flatMap((start, at) => histogramValues('sandbox_run_seconds', this.#runTimes, at, { start }))
+      ),
+      gauge('sandbox_threads', 'Threads for code', () => {
+        const { busy, idle, ready } = readings.sandbox()
+        return byLabel('state', { busy, idle, ready })
+      }),
+      gauge('sandbox_waiting', 'Runs of code that wait for a thread', () => single(readings.sandbox().waiting)),
+      gauge('async_calls', 'Asynchronous calls of reactors that are not over', () =>
+        single(readings.sandbox().asynchronous)
       ),
       counter('audit_records_total', 'Records written to the audit log', () => single(readings.auditRecords())),
       metric(
@@ -280,6 +331,8 @@ function histogramValues(base: string, histogram: Histogram, series: number, lab
 
 const DIALECTS = ['basis_theory', 'footprint', 'admin'] as const
 const OUTCOMES = ['ok', 'client_error', 'destination_error', 'sluice_error', 'aborted'] as const
+const RUN_OUTCOMES = ['done', 'syntax', 'stuck', 'time', 'memory', 'output', 'calls', 'shutdown', 'refused'] as const
+const STARTS = ['warm', 'cold'] as const
 const PHASES = ['accepted', 'planned', 'body', 'connected', 'first_byte', 'done'] as const
 const CODES = Object.keys(ERRORS) as ErrorCode[]
 const OPERATIONS = 16

@@ -8,8 +8,9 @@ export interface SandboxLimits extends RunLimits {
   readonly threads: number
   /** Of these, for one tenant: its code must not keep all others waiting. */
   readonly threadsPerTenant: number
-  /** Runs that may wait for a thread. */
+  /** Runs that may wait for a thread, of all and of one tenant. */
   readonly waiting: number
+  readonly waitingPerTenant: number
 }
 
 export interface Job {
@@ -24,6 +25,19 @@ export interface Job {
   readonly wallMs?: number
   /** Answers what the code asks of the world: the JSON of a reply. A rejection reaches the code as an error. */
   host(name: string, text: string): Promise<string>
+}
+
+/** In one word. */
+export type RunOutcome = 'done' | 'syntax' | 'stuck' | 'refused' | Overrun
+
+/** What a sandbox does now. */
+export interface SandboxReading {
+  readonly busy: number
+  /** Threads that rest, and belong to a tenant. */
+  readonly idle: number
+  /** Threads that stand ready for any. */
+  readonly ready: number
+  readonly waiting: number
 }
 
 /** What became of a run. `text` is JSON that the code made: anything may be in it. */

@@ -15,6 +15,8 @@ export class SandboxThread {
   readonly #worker: Worker
   /** Whose code it has run; empty: nobody's. */
   tenant = ''
+  /** It has run code before. */
+  isWarm = false
   /** It crossed a limit or ended: not to be used again. */
   isSpoiled = false
   /** It has begun: what it is told from now on, it does at once. */

@@ -3,7 +3,7 @@
  * ran first, until it ends: what its memory may still hold was that tenant's. One thread stands ready for the next one.
  */
 import { SluiceError } from '../errors.ts'
-import type { Job, RunResult, SandboxLimits } from './job.ts'
+import type { Job, RunOutcome, RunResult, SandboxLimits, SandboxReading } from './job.ts'
 import type { Interpreter } from './messages.ts'
 import { SandboxThread } from './sandbox-thread.ts'
 
@@ -15,8 +15,12 @@ export const SANDBOX_LIMITS: SandboxLimits = {
   hostCalls: 200,
   threads: 8,
   threadsPerTenant: 6,
-  waiting: 256
+  waiting: 256,
+  waitingPerTenant: 128
 }
+
+/** @param ms From having a thread to the end; NaN: it got none. */
+type Ran = (outcome: RunOutcome, isWarm: boolean, ms: number) => void
 
 export class Sandbox {
   readonly #limits: SandboxLimits
@@ -25,16 +29,24 @@ export class Sandbox {
   #spare: SandboxThread | null = null
   #interpreter: Interpreter | null = null
   #running = 0
-  #queue: (() => void)[] = []
+  #queue: { readonly tenant: string; readonly go: () => void }[] = []
   #isClosed = false
 
-  constructor(limits: SandboxLimits = SANDBOX_LIMITS) {
+  readonly #ran: Ran
+
+  /** @param ran Hears of every run when it is over. */
+  constructor(limits: SandboxLimits = SANDBOX_LIMITS, ran: Ran = () => {}) {
     this.#limits = limits
+    this.#ran = ran
   }
 
-  /** Threads that run code now. */
-  get running(): number {
-    return this.#running
+  get reading(): SandboxReading {
+    return {
+      busy: this.#running,
+      idle: this.#idle.length,
+      ready: this.#spare?.isReady === true ? 1 : 0,
+      waiting: this.#queue.length
+    }
   }
 
   /** Whose threads rest. */
@@ -44,17 +56,24 @@ export class Sandbox {
 
   /** Rejects with ERR_OVERLOAD when as many runs as may wait do so already. */
   async run(job: Job): Promise<RunResult> {
-    while (this.#isFull(job.tenant)) await this.#turn()
-    if (this.#isClosed) throw new SluiceError('ERR_OVERLOAD', 'Sluice is shutting down')
+    while (this.#isFull(job.tenant)) await this.#turn(job.tenant)
+    if (this.#isClosed) throw this.#refused('Sluice is shutting down')
     this.#running++
+    const began = performance.now()
     const thread = this.#threadFor(job.tenant)
-    try {
-      return await thread.run(job, this.#limits)
-    } finally {
-      this.#running--
-      this.#rest(thread)
-      for (const go of this.#queue.splice(0)) go()
-    }
+    const isWarm = thread.isWarm
+    thread.isWarm = true
+    const result = await thread.run(job, this.#limits)
+    this.#running--
+    this.#rest(thread)
+    for (const { go } of this.#queue.splice(0)) go()
+    this.#ran(result.kind === 'over' ? result.overrun : result.kind, isWarm, performance.now() - began)
+    return result
+  }
+
+  #refused(why: string): SluiceError {
+    this.#ran('refused', false, Number.NaN)
+    return new SluiceError('ERR_OVERLOAD', why)
   }
 
   /** Makes a thread ready for the next tenant whose code runs. */
@@ -66,7 +85,7 @@ export class Sandbox {
   /** Ends every thread, and what runs in it. */
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const go of this.#queue.splice(0)) go()
+    for (const { go } of this.#queue.splice(0)) go()
     const threads = [...this.#idle.splice(0), ...(this.#spare === null ? [] : [this.#spare]), ...this.#busy]
     this.#spare = null
     await Promise.all(threads.map((thread) => thread.end()))
@@ -81,11 +100,12 @@ export class Sandbox {
     return own >= threadsPerTenant
   }
 
-  #turn(): Promise<void> {
-    if (this.#queue.length >= this.#limits.waiting) {
-      throw new SluiceError('ERR_OVERLOAD', 'Too many runs wait for a sandbox')
-    }
-    return new Promise((resolve) => this.#queue.push(resolve))
+  #turn(tenant: string): Promise<void> {
+    const { waiting, waitingPerTenant } = this.#limits
+    const own = this.#queue.reduce((sum, one) => (one.tenant === tenant ? sum + 1 : sum), 0)
+    if (this.#queue.length >= waiting || own >= waitingPerTenant)
+      throw this.#refused('Too many runs wait for a sandbox')
+    return new Promise((go) => this.#queue.push({ tenant, go }))
   }
 
   #threadFor(tenant: string): SandboxThread {

@@ -3,13 +3,15 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SETTINGS, type Setting } from '../../lib/config/schema.ts'
 import { ERRORS } from '../../lib/errors.ts'
+import { Metrics, NOTHING_TO_READ } from '../../lib/observe/metrics.ts'
 import { ROOT } from './sources.ts'
 
-/** The README, and the README with its tables of settings and of error codes made anew. */
+/** The README, and the README with its tables of settings, error codes and metrics made anew. */
 export function readReadme(): { readonly text: string; readonly fresh: string } {
   const text = readFileSync(README, 'utf8')
   const settings = between(text, 'settings', settingsTable())
-  return { text, fresh: between(settings, 'error codes', codesTable()) }
+  const codes = between(settings, 'error codes', codesTable())
+  return { text, fresh: between(codes, 'metrics', metricsTable()) }
 }
 
 /** The text with a table between the markers of that name. */
@@ -29,6 +31,13 @@ function codesTable(): string {
     .sort((a, b) => a.status - b.status || a.at - b.at)
     .map(({ code, status, title }) => `| ${status} | \`${code}\` | ${cell(title)} |`)
   return ['| status | code | means |', '|---|---|---|', ...rows].join('\n')
+}
+
+function metricsTable(): string {
+  const rows = new Metrics(NOTHING_TO_READ, '').described.map(
+    ({ name, type, help }) => `| \`${name}\` | ${type} | ${cell(help)} |`
+  )
+  return ['| metric | type | is |', '|---|---|---|', ...rows].join('\n')
 }
 
 function settingsTable(): string {

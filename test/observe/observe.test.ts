@@ -11,7 +11,8 @@ const READINGS: Readings = {
   bufferedBytes: () => 7,
   expressionCache: () => ({ hits: 5, misses: 2 }),
   egress: () => ({ idle: 3, busy: 1, connects: { ok: 9, refused: 1 }, resumed: 4 }),
-  auditRecords: () => 12
+  auditRecords: () => 12,
+  sandbox: () => ({ busy: 2, idle: 1, ready: 1, waiting: 3, asynchronous: 4 })
 }
 
 const REQUEST: FinishedRequest & RequestLine = {
@@ -56,6 +57,7 @@ t.test('every metric of the contract is exposed under its name', async (t) => {
   const text = await metrics.text()
   const types = [...text.matchAll(/^# TYPE sluice_(\S+) (\S+)$/gm)].map((match) => `${match[1]} ${match[2]}`)
   t.strictSame(types.sort(), [
+    'async_calls gauge',
     'audit_records_total counter',
     'body_bytes_total counter',
     'buffered_bytes gauge',
@@ -70,6 +72,10 @@ t.test('every metric of the contract is exposed under its name', async (t) => {
     'overhead_seconds histogram',
     'request_duration_seconds histogram',
     'requests_total counter',
+    'sandbox_run_seconds histogram',
+    'sandbox_runs_total counter',
+    'sandbox_threads gauge',
+    'sandbox_waiting gauge',
     'scrubbed_total counter',
     'store_seconds histogram',
     'tokens_captured_total counter',
@@ -77,6 +83,29 @@ t.test('every metric of the contract is exposed under its name', async (t) => {
   ])
   t.match(text, /^process_cpu_user_seconds_total /m, "Node's own keep their names")
   t.match(text, /^nodejs_eventloop_lag_seconds /m)
+})
+
+t.test('runs of code are counted by their outcome, and timed by how they began', async (t) => {
+  const metrics = new Metrics(READINGS, '1')
+  metrics.ran('done', false, 40)
+  metrics.ran('done', true, 1)
+  metrics.ran('time', true, 10_000)
+  metrics.ran('refused', false, Number.NaN)
+  const got = samples(await metrics.text())
+  for (const [name, value] of Object.entries({
+    'sluice_sandbox_runs_total{outcome="done"}': 2,
+    'sluice_sandbox_runs_total{outcome="time"}': 1,
+    'sluice_sandbox_runs_total{outcome="refused"}': 1,
+    'sluice_sandbox_runs_total{outcome="memory"}': 0,
+    'sluice_sandbox_run_seconds_count{start="warm"}': 2,
+    'sluice_sandbox_run_seconds_count{start="cold"}': 1,
+    'sluice_sandbox_threads{state="busy"}': 2,
+    'sluice_sandbox_threads{state="ready"}': 1,
+    sluice_sandbox_waiting: 3,
+    sluice_async_calls: 4
+  })) {
+    t.equal(got.get(name), value, name)
+  }
 })
 
 t.test('a finished request is counted with all that belongs to it', async (t) => {
