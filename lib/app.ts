@@ -45,6 +45,7 @@ import { Execution, type ExecutionParts } from './proxy/execute.ts'
 import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
 import { Reflection } from './proxy/reflect.ts'
 import { readOutbound, send } from './reactor/outbound.ts'
+import type { SandboxLimits } from './reactor/job.ts'
 import { Sandbox, SANDBOX_LIMITS } from './reactor/sandbox.ts'
 import { CURLY } from './scan/delimiters.ts'
 import type { Caller } from './vault/access.ts'
@@ -72,6 +73,8 @@ export interface AppOptions {
   readonly version: string
   /** `host:port` of destinations that may have any port and address: the echo destination of `sluice dev`. */
   readonly relaxed?: readonly string[]
+  /** Other limits for code than SANDBOX_LIMITS. */
+  readonly sandbox?: Partial<SandboxLimits>
   /** False in a worker: the primary owns the admin listener. */
   readonly withAdmin?: boolean
 }
@@ -124,7 +127,9 @@ class RunningApp implements App, EngineHandler {
     const { vault } = options
     const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
     this.#reactors = this.#reactorPorts(config.limits.tokensPerRequest)
-    this.#sandbox = new Sandbox(SANDBOX_LIMITS, (outcome, isWarm, ms) => this.#metrics.ran(outcome, isWarm, ms))
+    this.#sandbox = new Sandbox({ ...SANDBOX_LIMITS, ...options.sandbox }, (outcome, isWarm, ms) =>
+      this.#metrics.ran(outcome, isWarm, ms)
+    )
     this.#asyncRuns = new AsyncRuns(vault, (thrown, traceId) => this.#log.bug(thrown, traceId))
     this.#router = new Router([
       ...tokenRoutes(vault),

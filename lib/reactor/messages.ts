@@ -10,6 +10,8 @@ export interface RunLimits {
   readonly cpuMs: number
   /** Largest result, and largest text of one host call, in UTF-16 units. */
   readonly textLength: number
+  /** Of all host calls of one run together. */
+  readonly callsLength: number
   /** Host calls of one run. */
   readonly hostCalls: number
 }

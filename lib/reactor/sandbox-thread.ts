@@ -26,8 +26,12 @@ export class SandboxThread {
 
   /** @param interpreter What an earlier thread has compiled. `compiled` hears of it when this one has. */
   constructor(limits: RunLimits, interpreter: Interpreter | null, compiled: (interpreter: Interpreter) => void) {
-    const { memoryBytes, cpuMs, textLength, hostCalls } = limits
-    const charge: Charge = { isSandbox: true, limits: { memoryBytes, cpuMs, textLength, hostCalls }, interpreter }
+    const { memoryBytes, cpuMs, textLength, callsLength, hostCalls } = limits
+    const charge: Charge = {
+      isSandbox: true,
+      limits: { memoryBytes, cpuMs, textLength, callsLength, hostCalls },
+      interpreter
+    }
     this.#worker = new Worker(new URL(import.meta.url), {
       workerData: charge,
       env: {},
@@ -65,7 +69,7 @@ export class SandboxThread {
             clearTimeout(guard)
             return
           case 'call':
-            void answer(job, report.name, report.text, limits).then(({ isFine, text }) => {
+            void answer(job, report.name, report.text, limits, sleeping).then(({ isFine, text }) => {
               if (isSettled) return
               clearTimeout(guard)
               guard = this.#guard(limits, settle)
@@ -80,6 +84,7 @@ export class SandboxThread {
             settle(report)
         }
       }
+      const sleeping = new Set<NodeJS.Timeout>()
       let isSettled = false
       if (this.isSpoiled) settle({ kind: 'over', overrun: 'memory' })
       else this.#say({ kind: 'run', code: job.code, input: job.input })
@@ -87,6 +92,7 @@ export class SandboxThread {
         isSettled = true
         clearTimeout(wall)
         clearTimeout(guard)
+        for (const timer of sleeping) clearTimeout(timer)
         this.#hear = () => {}
         this.#worker.unref()
         resolve(result)
@@ -127,17 +133,19 @@ export class SandboxThread {
   }
 }
 
-/** What the world says to a call of the code. Never rejects. */
+/** What the world says to a call of the code. Never rejects. A timer that it leaves is in `sleeping`. */
 async function answer(
   job: Job,
   name: string,
   asked: string,
-  limits: SandboxLimits
+  limits: SandboxLimits,
+  sleeping: Set<NodeJS.Timeout>
 ): Promise<{ isFine: boolean; text: string }> {
   try {
     if (name === 'sleep') {
       await new Promise((resolve) => {
-        setTimeout(resolve, Math.min(Math.max(Number(asked) || 0, 0), job.wallMs ?? limits.wallMs)).unref()
+        const timer = setTimeout(resolve, Math.min(Math.max(Number(asked) || 0, 0), job.wallMs ?? limits.wallMs))
+        sleeping.add(timer.unref())
       })
       return { isFine: true, text: 'null' }
     }

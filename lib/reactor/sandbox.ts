@@ -12,6 +12,7 @@ export const SANDBOX_LIMITS: SandboxLimits = {
   cpuMs: 10_000,
   wallMs: 30_000,
   textLength: 2 * 1024 * 1024,
+  callsLength: 8 * 1024 * 1024,
   hostCalls: 200,
   threads: 8,
   threadsPerTenant: 6,

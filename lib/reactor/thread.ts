@@ -19,6 +19,7 @@ class Run implements Master {
   #usedMs = 0
   #waiting = 0
   #calls = 0
+  #callsLength = 0
   isOver = false
   /** It crossed a limit. */
   isSpoiled = false
@@ -91,7 +92,10 @@ class Run implements Master {
       this.#end({ kind: 'over', overrun: 'output' })
     } else if (what === 'done') {
       this.#end({ kind: 'done', text: said })
-    } else if (++this.#calls > this.#limits.hostCalls) {
+    } else if (
+      ++this.#calls > this.#limits.hostCalls ||
+      (this.#callsLength += said.length) > this.#limits.callsLength
+    ) {
       this.#end({ kind: 'over', overrun: 'calls' })
     } else {
       this.#waiting++

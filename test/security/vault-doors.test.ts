@@ -8,6 +8,7 @@ import t from 'tap'
 import { answering, newDestination } from '../kit/destination.ts'
 import { footprint, newUser } from '../kit/footprint.ts'
 import { newProxy, proxyRequest } from '../kit/proxy.ts'
+import { reactorCode } from '../kit/reactor.ts'
 import { call, invoke, newApplication, newStoredProxy } from '../kit/stored-proxy.ts'
 import { newVault, purpose } from '../kit/vault.ts'
 
@@ -25,6 +26,14 @@ const api = (key: string, method: string, path: string, json?: object) => call(p
 
 /** Connections and requests that the destination has seen. */
 const heard = (): number => destination.attempts + destination.requests.length
+
+/** Makes a reactor that sends what it is given. */
+async function newReactor(more: object): Promise<string> {
+  const code = reactorCode(`
+    try { return { raw: (await fetch(req.args.url, { method: 'POST', body: req.args.value })).status } }
+    catch (error) { return { raw: error.code } }`)
+  return String((await api(proxy.key, 'POST', '/reactors', { name: 'door', code, ...more })).body['id'])
+}
 
 type Headers = [string, string][]
 const jit = (key: string, body: string, headers: Headers = []) =>
@@ -130,6 +139,16 @@ t.test('what is bound goes nowhere else: by application, by container, by token,
   const attached = { application: { id: application } }
   const asked = await newStoredProxy(proxy, destination.url, attached)
   const open = await newStoredProxy(proxy, destination.url, { ...attached, require_auth: false })
+  const narrow = await newApplication(proxy, { destinations: ['psp.example'] })
+  const reactors = {
+    reactor: await newReactor(attached),
+    'narrow reactor': await newReactor({ application: { id: narrow } })
+  }
+  const fetchedBy = async (by: keyof typeof reactors, key: string, id: string) => {
+    const args = { value: `{{ ${id} }}`, url: destination.url }
+    const answer = await api(key, 'POST', `/reactors/${reactors[by]}/react`, { args })
+    return answer.body['raw']
+  }
   const before = heard()
   for (const id of ['in-container', 'bound-token', field]) {
     const body = `"{{ ${id} }}"`
@@ -142,7 +161,17 @@ t.test('what is bound goes nowhere else: by application, by container, by token,
   t.equal((await jit(leaked, 'ping')).status, 403)
   for (const body of ['"{{ victim }}"', '"ping"'])
     t.equal((await invoke(proxy, asked.key, { body, apiKey: leaked })).status, 403, 'nor the caller by a stored proxy')
+  for (const [key, id] of [
+    [proxy.key, 'in-container'],
+    [proxy.key, 'bound-token'],
+    [proxy.key, field],
+    [leaked, 'victim']
+  ] as const) {
+    t.equal(await fetchedBy('reactor', key, id), 'ERR_DESTINATION_FORBIDDEN', `${id} by the fetch of a reactor`)
+  }
+  t.equal(await fetchedBy('narrow reactor', proxy.key, 'victim'), 'ERR_DESTINATION_FORBIDDEN', 'nor its application')
   t.equal(heard(), before, 'the destination never heard of it')
+  t.equal(await fetchedBy('reactor', proxy.key, 'victim'), 200)
   t.equal((await send(proxy.key, '"{{ victim }}"')).status, 200, 'what is not bound goes')
   t.equal((await invoke(proxy, asked.key, { body: '"{{ victim }}"' })).status, 200)
   t.equal((await invoke(proxy, open.key, { body: '"{{ victim }}"', apiKey: null })).status, 200)

@@ -66,14 +66,15 @@ export function errorAnswer(said: Said, scrubber: Scrubber): ApiAnswer {
 }
 
 function errorsOf(value: Json | undefined, scrubber: Scrubber): Record<string, string[]> {
-  const errors: Record<string, string[]> = {}
+  const errors: [string, string[]][] = []
   for (const [name, whys] of Object.entries(asObject(value) ?? {}).slice(0, ERRORS_SHOWN)) {
     const list = Array.isArray(whys) ? whys.slice(0, ERRORS_SHOWN) : [whys ?? null]
-    errors[scrubber.scrub(name).slice(0, 200)] = list.map((why) =>
+    const texts = list.map((why) =>
       scrubber.scrub(typeof why === 'string' ? why : formatJson(why)).slice(0, ERROR_LENGTH)
     )
+    errors.push([scrubber.scrub(name).slice(0, 200), texts])
   }
-  return errors
+  return Object.fromEntries(errors)
 }
 
 /** Throws ERR_CODE_RUNTIME. */

@@ -29,6 +29,8 @@ export class ReactorHost {
   readonly #ports: Omit<ReactorPorts, 'run'>
   readonly #run: HostRun
   readonly #over = new AbortController()
+  #fetching = 0
+  readonly #turns: (() => void)[] = []
   /** Tokens whose data the code was shown by the attached application. */
   readonly #shown: RevealSubject[] = []
 
@@ -39,7 +41,7 @@ export class ReactorHost {
 
   /** The JSON of the reply to one call of the code. */
   async answer(name: string, text: string): Promise<string> {
-    if (name === 'fetch') return this.#fetch(text)
+    if (name === 'fetch') return this.#inTurn(() => this.#fetch(text))
     const { attached } = this.#run
     if (name === 'bt' && attached !== null) return this.#bt(attached, parseJson(text))
     throw new SluiceError('ERR_NOT_FOUND', 'There is no such call')
@@ -48,6 +50,18 @@ export class ReactorHost {
   /** The run is over: what it has under way is cut, and nothing more is sent. */
   end(): void {
     this.#over.abort()
+  }
+
+  /** What is sent and what comes back is held in memory: a few at a time, the others wait. */
+  async #inTurn(task: () => Promise<string>): Promise<string> {
+    while (this.#fetching >= FETCHES_AT_ONCE) await new Promise<void>((go) => this.#turns.push(go))
+    this.#fetching++
+    try {
+      return await task()
+    } finally {
+      this.#fetching--
+      this.#turns.shift()?.()
+    }
   }
 
   async #fetch(text: string): Promise<string> {
@@ -151,3 +165,5 @@ function renamed(token: JsonObject, rename: (name: string) => string): Json {
   })
   return Object.fromEntries(entries)
 }
+
+const FETCHES_AT_ONCE = 8
