@@ -14,7 +14,10 @@ import type { TokenHeader } from './token.ts'
 
 /** Every term of a token. */
 export function termsOf({ container, type, rest }: TokenHeader): string[] {
-  return [containerTerm(container), typeTerm(type), ...rest.terms]
+  const { fingerprint, terms } = rest
+  return fingerprint === undefined
+    ? [containerTerm(container), typeTerm(type), ...terms]
+    : [containerTerm(container), typeTerm(type), fingerprintTerm(fingerprint), ...terms]
 }
 
 export const containerTerm = (container: string): string => `c:${container}`

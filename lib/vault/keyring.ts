@@ -198,12 +198,16 @@ export class Keyring {
     return Object.fromEntries(keys) as Record<string, string>
   }
 
-  /** Gives tenants that have no key yet the one they had elsewhere. */
-  async importTenantKeys(keys: Readonly<Record<string, string>>): Promise<void> {
-    for (const [tenant, secret] of Object.entries(keys)) {
-      const row = this.#row(`tenant:${tenant}`, 'tenant', AES_256_GCM, Buffer.from(secret, 'base64'))
-      await this.#store.write({ changes: [row] })
+  /** Gives tenants that have no key yet the one they had elsewhere. Gives which of them have the same key now. */
+  async importTenantKeys(keys: Readonly<Record<string, string>>): Promise<Set<string>> {
+    const same = new Set<string>()
+    for (const [tenant, text] of Object.entries(keys)) {
+      const secret = Buffer.from(text, 'base64')
+      await this.#store.write({ changes: [this.#row(`tenant:${tenant}`, 'tenant', AES_256_GCM, secret)] })
+      const key = await this.tenantKey(tenant)
+      if (key.equals(createSecretKey(secret))) same.add(tenant)
     }
+    return same
   }
 
   /** The key that opens the seal at `bytes[at..]`; undefined when this process has not heard of it yet: `fetch` it. */

@@ -7,7 +7,7 @@ import { compileTemplate, evaluateStructure } from '../expr/template.ts'
 import { SluiceError } from '../errors.ts'
 import { formatJson, type Json, LosslessNumber, numberText, parseJson } from '../json.ts'
 import type { DestinationRule } from './destinations.ts'
-import { fingerprintTerm, metadataTerm, searchTerms } from './index-terms.ts'
+import { metadataTerm, searchTerms } from './index-terms.ts'
 import { macOf } from './keyring.ts'
 import type { Cvc, TokenHeader, TokenRest } from './token.ts'
 import { idFault, typeOf } from './token-types.ts'
@@ -73,7 +73,6 @@ export function makeToken(draft: Draft, stamp: Stamp, key: KeyObject): Made {
       ? undefined
       : attempt('fingerprint_expression', () => fingerprintOf(key, type, expression, split.value, metadata))
   const terms = new Set<string>()
-  if (fingerprint !== undefined) terms.add(fingerprintTerm(fingerprint))
   for (const [name, value] of Object.entries(metadata ?? {})) terms.add(metadataTerm(key, name, value))
   const indexes = draft.isCvc === true ? [] : (draft.searchIndexes ?? meaning.searchIndexes)
   indexes.forEach((source, at) => {

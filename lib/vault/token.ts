@@ -39,7 +39,7 @@ export interface TokenRest {
   readonly fingerprint?: string
   /** Where the token may be sent; absent: not bound. */
   readonly destinations?: readonly DestinationRule[]
-  /** Its rows in the table `index` beside those of its container and type; without tenant, time and id. */
+  /** Its rows in the table `index` beside those of its container, type and fingerprint; without tenant, time and id. */
   readonly terms: readonly string[]
 }
 

@@ -215,19 +215,6 @@ export class Tokens {
     }
   }
 
-  /** Puts a token of another vault here, as old as it was. False when its id is taken. */
-  async restore(tenant: string, id: string, header: TokenHeader, data: string): Promise<boolean> {
-    const { store, keyring } = this.#parts
-    const { type, container, createdAt, expiresAt, rest } = header
-    const isCvc = rest.fingerprintExpression === undefined && data === 'null'
-    const draft = { type, container, data, isCvc, expiresAt, mask: null, searchIndexes: [], ...rest }
-    const stamp = { ...rest, createdAt, cvcTakenAt: 0 }
-    const made = makeToken(draft, stamp, await keyring.tenantKey(tenant))
-    const value = encodeToken(await keyring.current(), tenant, id, made.header, made.data, null)
-    const put: Change = { table: 'tokens', key: tokenKey(tenant, id), value, expect: null }
-    return (await store.write({ changes: [put, ...rows(tenant, id, made.header, null)] })) === null
-  }
-
   /** A token of the store; null when there is none, or it has expired. Checks nothing. */
   async load(tenant: string, id: string): Promise<TokenRecord | null> {
     if (id.length > MAX_ID || !isWellFormed(id)) return null

@@ -12,31 +12,20 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import { formatJson, type Json, parseJson } from '../json.ts'
+import { type MovedToken, Restorer } from './restore.ts'
 import type { Revealer } from './reveal.ts'
-import { type TokenHeader, TokenRecord } from './token.ts'
-import type { Tokens } from './tokens.ts'
+import { TokenRecord } from './token.ts'
 import { type MovedRow, movedRows, putMovedRows, type RowParts } from './transfer-rows.ts'
-
-interface Exported {
-  readonly tenant: string
-  readonly id: string
-  readonly header: TokenHeader
-  /** JSON text. */
-  readonly data: string
-}
 
 export interface ExportParts extends RowParts {
   readonly revealer: Revealer
 }
 
-export interface ImportParts extends RowParts {
-  readonly tokens: Tokens
-}
-
-interface Frame {
+/** A piece of the file: any of these. */
+export interface Frame {
   readonly tenants?: Readonly<Record<string, string>>
   readonly rows?: readonly MovedRow[]
-  readonly tokens?: readonly Exported[]
+  readonly tokens?: readonly MovedToken[]
   readonly end?: number
 }
 
@@ -47,17 +36,16 @@ export async function exportVault(
   now: number,
   write: (piece: Buffer) => Promise<void>
 ): Promise<number> {
-  const salt = randomBytes(32)
-  const key = frameKey(transferKey, salt)
-  let [number, count] = [0, 0]
-  const put = (frame: Frame) => write(sealFrame(key, number++, formatJson(frame as unknown as Json)))
-  await write(Buffer.concat([MAGIC, salt]))
+  const file = new ExportFile(transferKey)
+  let count = 0
+  const put = (frame: Frame) => write(file.seal(frame))
+  await write(file.beginning)
   await put({ tenants: await keyring.exportTenantKeys() })
   for await (const rows of movedRows({ store, keyring, records })) await put({ rows })
   let after: string | undefined
   for (;;) {
     const rows = await store.scan('tokens', { prefix: '', limit: BATCH, ...(after === undefined ? {} : { after }) })
-    const tokens: Exported[] = []
+    const tokens: MovedToken[] = []
     for (const { key: row, value } of rows) {
       const record = new TokenRecord(value)
       if (record.isExpired(now)) continue
@@ -74,18 +62,55 @@ export async function exportVault(
   return count
 }
 
+/** The pieces of such a file, in their order. */
+export class ExportFile {
+  readonly #key: KeyObject
+  #number = 0
+  /** Its first bytes. */
+  readonly beginning: Buffer
+
+  constructor(transferKey: KeyObject) {
+    const salt = randomBytes(32)
+    this.#key = frameKey(transferKey, salt)
+    this.beginning = Buffer.concat([MAGIC, salt])
+  }
+
+  seal(frame: Frame): Buffer {
+    return sealFrame(this.#key, this.#number++, formatJson(frame as unknown as Json))
+  }
+}
+
 /**
  * Puts an exported file into a vault. What exists already is left as it is; of tokens that is counted. Throws ERR_INPUT when
  * the file is not whole, or sealed under another key; what came before the fault is then there already.
  */
 export async function importVault(
-  { tokens, ...parts }: ImportParts,
+  parts: RowParts,
   transferKey: KeyObject,
   file: AsyncIterable<Buffer>
 ): Promise<{ made: number; existing: number }> {
+  const restorer = new Restorer(parts)
+  let ours: ReadonlySet<string> = new Set()
+  let end: number | undefined
+  for await (const frame of frames(transferKey, file)) {
+    if (end !== undefined) throw fault('something follows its end')
+    if (frame.tenants !== undefined) ours = await parts.keyring.importTenantKeys(frame.tenants)
+    if (frame.rows !== undefined) await putMovedRows(parts, frame.rows)
+    for (const token of frame.tokens ?? []) {
+      const added = restorer.add(token, ours.has(token.tenant))
+      if (added instanceof Promise) await added
+    }
+    end = frame.end
+  }
+  const { made, existing } = await restorer.finish()
+  if (end === undefined) throw fault('it is cut off')
+  if (end !== made + existing) throw fault('tokens are missing')
+  return { made, existing }
+}
+
+async function* frames(transferKey: KeyObject, file: AsyncIterable<Buffer>): AsyncGenerator<Frame> {
   let key: KeyObject | null = null
-  let [number, made, existing] = [0, 0, 0]
-  let ended = false
+  let number = 0
   let pieces: Buffer[] = []
   let [had, needed] = [0, MAGIC.length + 32]
   for await (const piece of file) {
@@ -99,29 +124,15 @@ export async function importVault(
       rest = rest.subarray(MAGIC.length + 32)
     }
     while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE()) {
-      if (ended) throw fault('something follows its end')
       const length = rest.readUInt32BE()
-      const frame = parseJson(openFrame(key, number++, rest.subarray(4, 4 + length))) as unknown as Frame
+      yield parseJson(openFrame(key, number++, rest.subarray(4, 4 + length))) as unknown as Frame
       rest = rest.subarray(4 + length)
-      if (frame.tenants !== undefined) await parts.keyring.importTenantKeys(frame.tenants)
-      if (frame.rows !== undefined) await putMovedRows(parts, frame.rows)
-      const restored = await Promise.all(
-        (frame.tokens ?? []).map(({ tenant, id, header, data }) => tokens.restore(tenant, id, header, data))
-      )
-      for (const isNew of restored) {
-        if (isNew) made++
-        else existing++
-      }
-      if (frame.end === undefined) continue
-      ended = true
-      if (frame.end !== made + existing) throw fault('tokens are missing')
     }
     pieces = [rest]
     had = rest.length
     needed = had < 4 ? 4 : 4 + rest.readUInt32BE()
   }
-  if (!ended || had > 0) throw fault('it is cut off')
-  return { made, existing }
+  if (key === null || had > 0) throw fault('it is cut off')
 }
 
 function frameKey(transferKey: KeyObject, salt: Buffer): KeyObject {

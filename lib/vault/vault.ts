@@ -405,7 +405,7 @@ export class Vault {
 
   /** Puts such a file into this vault. Throws ERR_INPUT when it is not whole. */
   importFrom(transferKey: MasterKey, file: AsyncIterable<Buffer>): Promise<{ made: number; existing: number }> {
-    return importVault({ ...this.#rowParts, tokens: this.#tokens }, transferKey.key, file)
+    return importVault(this.#rowParts, transferKey.key, file)
   }
 
   get #rowParts(): RowParts {

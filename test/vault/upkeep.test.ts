@@ -176,6 +176,17 @@ t.test('tokens move to another vault, without their cvc', async (t) => {
     await to.vault.close()
   })
 
+  t.test('into a tenant that has a key of its own: fingerprints and search terms become its own', async (t) => {
+    const to = await open()
+    const writer = await to.caller()
+    const [here] = await to.vault.create(writer, [card('here')], 't')
+    t.same(await to.vault.importFrom(key, read(file)), { made: 251, existing: 0 })
+    const moved = await to.vault.read(writer, 'moved', purpose('read'))
+    t.equal(moved.rest.fingerprint, here?.rest.fingerprint)
+    t.not(moved.rest.fingerprint, kept[0]?.rest.fingerprint)
+    await to.vault.close()
+  })
+
   t.test('not cut off, changed, or under another key', async (t) => {
     const to = await open()
     const changed = Buffer.from(file)

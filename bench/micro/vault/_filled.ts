@@ -1,34 +1,86 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { createHash, type KeyObject } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Caller } from '../../../lib/vault/access.ts'
+import { Keyring, type SealName } from '../../../lib/vault/keyring.ts'
 import { newMasterKey, parseMasterKeys } from '../../../lib/vault/master-key.ts'
+import { Restorer } from '../../../lib/vault/restore.ts'
 import { openLmdb } from '../../../lib/vault/stores/lmdb.ts'
+import type { TokenHeader } from '../../../lib/vault/token.ts'
+import { makeToken } from '../../../lib/vault/token-draft.ts'
 import type { NewToken } from '../../../lib/vault/tokens.ts'
 import { newKeyMemo, Vault } from '../../../lib/vault/vault.ts'
+import { quick } from '../../kit/options.ts'
 
-/** A vault over LMDB in a temporary directory, and a caller who may do everything. */
-export async function benchVault(): Promise<{ vault: Vault; caller: Caller; close: () => Promise<void> }> {
-  const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
-  const vault = await Vault.open({
-    store: openLmdb(join(directory, 'store')),
-    masterKeys: parseMasterKeys(newMasterKey()),
-    seal: 'aes-256-gcm',
-    auditDirectory: join(directory, 'audit')
-  })
-  const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: 'bench' })
+export interface BenchVault {
+  readonly vault: Vault
+  readonly caller: Caller
+  readonly key: string
+  /** Closes the vault, and removes it when it lies in a temporary directory. */
+  close(): Promise<void>
+}
+
+interface Filling {
+  readonly seal?: SealName
+  /** A directory that keeps the vault: when it holds one, that one is opened. */
+  readonly kept?: string
+  readonly count?: number
+  readonly token?: (n: number) => NewToken
+}
+
+/**
+ * A vault over LMDB and a caller who may do everything. It holds `count` tokens under the ids of `idAt`, put there by what
+ * `sluice tokens import` writes with: sealed, indexed and on disk as if each had been created, but for its row in the log
+ * of changes.
+ */
+export async function benchVault(filling: Filling = {}): Promise<BenchVault> {
+  const { seal = 'aes-256-gcm', kept, count = 0, token } = filling
+  const directory = kept ?? mkdtempSync(join(tmpdir(), 'sluice-bench-'))
+  mkdirSync(directory, { recursive: true })
+  const keyFile = join(directory, 'master.key')
+  const isFilled = existsSync(join(directory, 'filled'))
+  if (!existsSync(keyFile)) writeFileSync(keyFile, newMasterKey(), { mode: 0o600 })
+  const masterKeys = parseMasterKeys(readFileSync(keyFile, 'utf8'))
+  const store = openLmdb(join(directory, 'store'))
+  if (token !== undefined && !isFilled) {
+    const started = process.hrtime.bigint()
+    const keyring = await Keyring.open({ store, masterKeys, seal })
+    await fill(new Restorer({ store, keyring }), await keyring.tenantKey(TENANT), count, token)
+    const seconds = Number(process.hrtime.bigint() - started) / 1e9
+    if (!quick) process.stdout.write(`  ${count} tokens written in ${seconds.toFixed(1)} s\n`)
+    writeFileSync(join(directory, 'filled'), '')
+  }
+  const vault = await Vault.open({ store, masterKeys, seal, auditDirectory: join(directory, 'audit') })
+  const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: TENANT })
   const caller = await vault.authenticate(key, newKeyMemo())
   const close = async () => {
     await vault.close()
-    rmSync(directory, { recursive: true, force: true })
+    if (kept === undefined) rmSync(directory, { recursive: true, force: true })
   }
-  return { vault, caller, close }
+  return { vault, caller, key, close }
 }
 
-/** Makes `count` tokens, a thousand at a time. */
-export async function fill(vault: Vault, caller: Caller, count: number, token: (n: number) => NewToken): Promise<void> {
-  for (let n = 0; n < count; n += 1000) {
-    const batch = Array.from({ length: Math.min(1000, count - n) }, (_, at) => token(n + at))
-    await vault.create(caller, batch, 'bench')
+async function fill(restorer: Restorer, hmac: KeyObject, count: number, token: (n: number) => NewToken): Promise<void> {
+  const stamp = { createdAt: Date.now(), createdBy: 'bench', cvcTakenAt: 0 }
+  let draft: NewToken | null = null
+  let header: TokenHeader | null = null
+  for (let n = 0; n < count; n++) {
+    const next = token(n)
+    if (next !== draft || header === null) header = makeToken(next, stamp, hmac).header
+    draft = next
+    const added = restorer.add({ tenant: TENANT, id: idAt(n, count), header, data: next.data }, true)
+    if (added instanceof Promise) await added
   }
+  const { made } = await restorer.finish()
+  if (made !== count) throw new Error(`made ${made} of ${count}`)
 }
+
+/** The id of the nth of `count` tokens: a UUID, later than the one before as the ids of an export are. */
+export function idAt(n: number, count: number): string {
+  const first = Math.floor((n / count) * 2 ** 32)
+  const more = createHash('sha1').update(String(n)).digest('hex')
+  return `${first.toString(16).padStart(8, '0')}-${more.slice(0, 4)}-4${more.slice(4, 7)}-a${more.slice(7, 10)}-${more.slice(10, 22)}`
+}
+
+const TENANT = 'bench'

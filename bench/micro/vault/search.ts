@@ -4,19 +4,19 @@
  */
 import { count, quick } from '../../kit/options.ts'
 import { median, report, type Row } from '../../kit/report.ts'
-import { benchVault, fill } from './_filled.ts'
+import { benchVault } from './_filled.ts'
 
 const tokens = count('tokens', 1_000_000, 2000)
 const rounds = quick ? 20 : 500
 
-const { vault, caller, close } = await benchVault()
-await fill(vault, caller, tokens, (n) => ({
+const token = (n: number) => ({
   type: 'token',
   container: '/pii/high/',
   data: `"person ${n}"`,
   searchIndexes: ['{{ data }}'],
   expiresAt: null
-}))
+})
+const { vault, caller, close } = await benchVault({ count: tokens, token })
 const rows: Row[] = []
 for (const isExact of [false, true]) {
   const times: number[] = []
