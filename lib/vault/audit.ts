@@ -62,6 +62,8 @@ export class Audit {
   #closed = false
   /** Records handed to the kernel so far. */
   records = 0
+  /** Of the event-loop turn whose records are being gathered; another one as soon as their writing begins. */
+  turn = 0
   #pendingRecords = 0
 
   constructor(options: AuditOptions) {
@@ -107,6 +109,7 @@ export class Audit {
 
   readonly #flush = (): void => {
     this.#scheduled = false
+    this.turn++
     const waiting = this.#waiting
     const text = this.#pending
     const count = this.#pendingRecords

@@ -92,6 +92,8 @@ export interface Store {
    * the condition that failed. Rejects with ERR_STORE_UNAVAILABLE when nothing was acknowledged.
    */
   write(batch: Batch): Promise<Refusal>
+  /** The same with many, each by itself: resolves when all are on disk or refused, with what `write` says of each. */
+  writeEach(batches: readonly Batch[]): Promise<Refusal[]>
   /** Rows in the order of the UTF-8 bytes of their keys. */
   scan(table: Table, range: Range): MaybePromise<Row[]>
   /** Keys only. */

@@ -1,28 +1,19 @@
-/** Creating, reading, changing and deleting tokens: check, audit, then touch the store. */
+/** Reading, changing and deleting tokens: check, audit, then touch the store. Creating: creates.ts. */
 import type { KeyObject } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import { formatJson, type Json, parseJson } from '../json.ts'
 import type { Caller } from './access.ts'
 import type { Audit } from './audit.ts'
-import { dueKey, dueOf, fingerprintTerm, idOfIndexKey, indexKey, termsOf } from './index-terms.ts'
+import { dueKey, dueOf, indexKey, termsOf } from './index-terms.ts'
 import type { Keyring } from './keyring.ts'
 import type { Transform } from './permissions.ts'
 import type { Records } from './records.ts'
 import type { Purpose } from './purpose.ts'
 import type { Revealer } from './reveal.ts'
-import type { DataKey } from './seal.ts'
 import type { Batch, Change, Store } from './store.ts'
 import { encodeToken, isWellFormed, type TokenHeader, TokenRecord, tokenKey } from './token.ts'
-import { aliasOf, type Draft, idDataFault, isObject, type Made, makeToken } from './token-draft.ts'
+import { type Draft, isObject, makeToken } from './token-draft.ts'
 import { type TokenView, viewOf } from './token-view.ts'
-
-/** A token to make. */
-export interface NewToken extends Draft {
-  /** An id, or an expression that yields one. undefined: a random one. */
-  readonly id?: string
-  /** True: when there is a token of this type and fingerprint, that one is answered. */
-  readonly deduplicate?: boolean
-}
 
 /** What changes in a token, by a function of what it is. Sees the plain data. */
 export type Revision = (was: { readonly header: TokenHeader; readonly data: Json }) => {
@@ -40,14 +31,6 @@ export interface TokensParts {
   readonly now: () => number
 }
 
-/** A batch that grows, and what it will answer. */
-interface Growing {
-  readonly changes: Change[]
-  readonly absent: { table: 'tokens'; key: string }[]
-  readonly noneUnder: { table: 'tokens' | 'index'; prefix: string }[]
-  readonly ids: string[]
-}
-
 export class Tokens {
   readonly #parts: TokensParts
 
@@ -55,101 +38,12 @@ export class Tokens {
     this.#parts = parts
   }
 
-  /** As `Vault.create`. */
-  async create(caller: Caller, tokens: readonly NewToken[], traceId: string): Promise<TokenView[]> {
-    for (const { container } of tokens) requirePermission(caller, 'token:create', container)
-    const { keyring, audit } = this.#parts
-    const current = keyring.current()
-    const key = current instanceof Promise ? await current : current
-    const tenantKey = keyring.tenantKey(caller.tenant)
-    const hmac = tenantKey instanceof Promise ? await tenantKey : tenantKey
-    for (let attempt = 0; ; attempt++) {
-      const growing: Growing = { changes: [], absent: [], noneUnder: [], ids: [] }
-      const views: TokenView[] = []
-      const stamp = { createdAt: this.#parts.now(), createdBy: caller.application, cvcTakenAt: this.#parts.now() }
-      for (const token of tokens) {
-        const made = makeToken(token, stamp, hmac)
-        const existing = token.deduplicate === true ? await this.#deduplicated(caller, token, made, growing) : null
-        views.push(existing ?? this.#add(caller, key, token, made, attempt, growing))
-      }
-      const intent = await this.#intend(caller, 'create', growing.ids, traceId)
-      for (const id of growing.ids) growing.changes.push(this.#change(caller, id, 'create', traceId))
-      const refusal = await this.#parts.store.write(growing)
-      audit.outcome(intent, refusal === null ? 'created' : 'refused')
-      if (refusal === null) return views
-      if (refusal.table === 'tokens' && (await this.#mayTryAgain(caller, tokens, refusal.key, attempt))) continue
-      if (refusal.table === 'index' && attempt < ATTEMPTS) continue
-      throw growing.ids.some((id) => tokenKey(caller.tenant, id) === refusal.key) ? conflict() : planted()
-    }
-  }
-
-  /** After a refusal because of a row: true when it had only expired, or an alias can be drawn anew. */
-  async #mayTryAgain(caller: Caller, tokens: readonly NewToken[], key: string, attempt: number): Promise<boolean> {
-    if (attempt > ATTEMPTS) return false
-    const [row] = await this.#parts.store.load('tokens', [key])
-    if (row === undefined) return true
-    const record = new TokenRecord(row)
-    const id = key.slice(caller.tenant.length + 1)
-    if (record.isExpired(this.#parts.now())) {
-      await this.#parts.store.write({ changes: removal(caller.tenant, id, record) })
-      return true
-    }
-    return tokens.some((token) => isTemplate(token.id) && RANDOM.test(token.id ?? ''))
-  }
-
-  #add(caller: Caller, key: DataKey, token: NewToken, made: Made, attempt: number, growing: Growing): TokenView {
-    const id = newId(token, attempt)
-    if (token.id !== undefined) guardName(caller.tenant, id, growing)
-    if (growing.ids.includes(id)) throw conflict()
-    growing.ids.push(id)
-    const value = encodeToken(key, caller.tenant, id, made.header, made.data, made.cvc)
-    growing.changes.push({ table: 'tokens', key: tokenKey(caller.tenant, id), value, expect: null })
-    growing.changes.push(...rows(caller.tenant, id, made.header, made.cvc?.takenAt ?? null))
-    const view = viewOf(caller, id, made.header, 'token:create', { data: made.data, whole: token.data })
-    if (token.deduplicate !== true) return view
-    if (view.mayKnow) return { ...view, deduplicated: false }
-    return token.id === undefined ? { ...view, isBare: true } : view
-  }
-
-  /**
-   * The existing token that stands for a new one. Whoever may not read it learns nothing: it is found only in the
-   * container that was asked for, never under another id than the one that was asked for, is shown as bare as a new one
-   * is to them, and costs a durable write as well.
-   */
-  async #deduplicated(caller: Caller, token: NewToken, made: Made, growing: Growing): Promise<TokenView | null> {
-    const { fingerprint } = made.header.rest
-    if (fingerprint === undefined) return null
-    const { store, now } = this.#parts
-    const prefix = `${caller.tenant}:${fingerprintTerm(fingerprint)}:`
-    let isElsewhere = false
-    for (const key of await store.keys('index', { prefix, limit: 100 })) {
-      const id = idOfIndexKey(key)
-      const [row] = await store.load('tokens', [tokenKey(caller.tenant, id)])
-      if (row === undefined) continue
-      const record = new TokenRecord(row)
-      if (record.isExpired(now())) {
-        await store.write({ changes: removal(caller.tenant, id, record) })
-        continue
-      }
-      const mayRead = caller.allows('token:read', record.container) !== null
-      if (!mayRead && (record.container !== token.container || token.id !== undefined)) {
-        isElsewhere = true
-        continue
-      }
-      growing.changes.push(this.#change(caller, id, 'deduplicate', ''))
-      const view = await this.#view(caller, id, record, 'token:create')
-      return view.mayKnow ? { ...view, deduplicated: true } : { ...view, isBare: true }
-    }
-    if (!isElsewhere) growing.noneUnder.push({ table: 'index', prefix })
-    return null
-  }
-
   /** As `Vault.read`. */
   async read(caller: Caller, id: string, purpose: Purpose): Promise<TokenView> {
     const record = await this.load(caller.tenant, id)
     if (record === null) throw notFound()
     const transform = requirePermission(caller, 'token:read', record.container)
-    if (transform !== 'reveal') return this.#view(caller, id, record, 'token:read')
+    if (transform !== 'reveal') return this.view(caller, id, record, 'token:read')
     const [found] = await this.#parts.revealer.reveal(
       caller,
       [{ text: id, form: 'data', candidates: [id] }],
@@ -193,7 +87,7 @@ export class Tokens {
       const after = rows(caller.tenant, id, made.header, made.cvc?.takenAt ?? null)
       const kept = new Set(after.map(({ key }) => key))
       for (const row of removal(caller.tenant, id, record).slice(1)) if (!kept.has(row.key)) changes.push(row)
-      changes.push(...after, this.#change(caller, id, 'update', traceId))
+      changes.push(...after, this.change(caller, id, 'update', traceId))
       const refusal = await store.write({ changes })
       audit.outcome(intent, refusal === null ? 'updated' : 'refused')
       if (refusal === null)
@@ -208,7 +102,7 @@ export class Tokens {
       if (record === null) throw notFound()
       requirePermission(caller, 'token:delete', record.container)
       const intent = await this.#intend(caller, 'delete', [id], traceId)
-      const changes = [...removal(caller.tenant, id, record), this.#change(caller, id, 'delete', traceId)]
+      const changes = [...removal(caller.tenant, id, record), this.change(caller, id, 'delete', traceId)]
       const refusal = await this.#parts.store.write({ changes })
       this.#parts.audit.outcome(intent, refusal === null ? 'deleted' : 'refused')
       if (refusal === null) return
@@ -225,7 +119,7 @@ export class Tokens {
   }
 
   /** As the caller may see it, without an audit record unless it is plain: for lists, masks and answers. */
-  async #view(caller: Caller, id: string, record: TokenRecord, permission: string): Promise<TokenView> {
+  async view(caller: Caller, id: string, record: TokenRecord, permission: string): Promise<TokenView> {
     const { revealer } = this.#parts
     await revealer.fetchKeys(record)
     const data = revealer.data(caller.tenant, id, record)
@@ -243,7 +137,7 @@ export class Tokens {
     const plain: string[] = []
     for (const { id, record } of found) {
       if (caller.allows('token:read', record.container) === 'reveal') plain.push(id)
-      views.push(await this.#view(caller, id, record, permission))
+      views.push(await this.view(caller, id, record, permission))
     }
     if (plain.length > 0) {
       const intent = await this.#intend(caller, 'read', plain, traceId)
@@ -268,7 +162,7 @@ export class Tokens {
   }
 
   /** A row of `/logs`. */
-  #change(caller: Caller, id: string, operation: string, traceId: string): Change {
+  change(caller: Caller, id: string, operation: string, traceId: string): Change {
     const { records, now } = this.#parts
     return records.log(caller, 'token', id, operation, traceId, now())
   }
@@ -331,17 +225,6 @@ export function removal(tenant: string, id: string, record: TokenRecord): Change
   return [{ table: 'tokens', key: tokenKey(tenant, id), value: null, expect: record.bytes }, ...gone]
 }
 
-function newId(token: NewToken, attempt: number): string {
-  const { id, data } = token
-  if (id === undefined || (isTemplate(id) && attempt > ATTEMPTS - 2)) return crypto.randomUUID()
-  if (isTemplate(id)) return aliasOf(id, data)
-  const fault = idDataFault(id, data)
-  if (fault !== null) throw new SluiceError('ERR_INPUT', fault, { fields: { id: [fault] } })
-  return id
-}
-
-const isTemplate = (id: string | undefined): boolean => id?.includes('{') === true
-
 /** True when an update left the cvc as it was. */
 function sameCvc(before: string, after: string): boolean {
   const [was, is] = [parseJson(before), parseJson(after)]
@@ -349,22 +232,8 @@ function sameCvc(before: string, after: string): boolean {
   return before === after
 }
 
-/**
- * Nobody may plant a token under somebody else's name: a given id is refused when a leading part of it, cut at a dot,
- * is a token, or when it would be such a part of one.
- */
-function guardName(tenant: string, id: string, growing: Growing): void {
-  for (let at = id.indexOf('.'); at >= 0; at = id.indexOf('.', at + 1)) {
-    const part = id.slice(0, at)
-    if (growing.ids.includes(part)) throw planted()
-    if (at > 0) growing.absent.push({ table: 'tokens', key: tokenKey(tenant, part) })
-  }
-  if (growing.ids.some((other) => other.startsWith(`${id}.`))) throw planted()
-  growing.noneUnder.push({ table: 'tokens', prefix: `${tokenKey(tenant, id)}.` })
-}
-
 /** Throws ERR_PERMISSION. */
-function requirePermission(caller: Caller, permission: string, container: string): Transform {
+export function requirePermission(caller: Caller, permission: string, container: string): Transform {
   const transform = caller.allows(permission, container)
   if (transform === null) throw missing(permission)
   return transform
@@ -373,14 +242,5 @@ function requirePermission(caller: Caller, permission: string, container: string
 const missing = (permission: string) =>
   new SluiceError('ERR_PERMISSION', `Missing permission: ${permission}`, { names: [permission] })
 const notFound = () => new SluiceError('ERR_NOT_FOUND', 'The token was not found')
-const conflict = () =>
-  new SluiceError('ERR_CONFLICT', 'A token with this id exists', { fields: { id: ['A token with this id exists'] } })
-const planted = () => {
-  const why = 'The id runs into the id of another token at a dot'
-  return new SluiceError('ERR_INPUT', why, { fields: { id: [why] } })
-}
-
-const RANDOM = /\balias_/
-const ATTEMPTS = 10
 const NOTHING = Buffer.alloc(0)
 const MAX_ID = 400

@@ -9,6 +9,7 @@ import { looksLikeApiKey } from './api-key.ts'
 import { Applications } from './applications.ts'
 import { Audit, type Release } from './audit.ts'
 import { type ChainReport, verifyAudit } from './audit-verify.ts'
+import { Creates, type NewToken } from './creates.ts'
 import type { DestinationRule } from './destinations.ts'
 import { type Detokenized, detokenize } from './detokenize.ts'
 import type { FieldWrite } from './fields.ts'
@@ -26,7 +27,7 @@ import { Shelf, type ShelfTable } from './shelf.ts'
 import type { MaybePromise, Store } from './store.ts'
 import { endTenant } from './tenant-end.ts'
 import { Tenants } from './tenants.ts'
-import { type NewToken, type Revision, Tokens } from './tokens.ts'
+import { type Revision, Tokens } from './tokens.ts'
 import type { TokenView } from './token-view.ts'
 import { exportVault, importVault } from './transfer.ts'
 import type { RowParts } from './transfer-rows.ts'
@@ -71,6 +72,7 @@ export class Vault {
   readonly #audit: Audit
   readonly #revealer: Revealer
   readonly #tokens: Tokens
+  readonly #creates: Creates
   readonly #search: Search
   readonly #keyring: Keyring
   readonly #records: Records
@@ -124,6 +126,7 @@ export class Vault {
     this.#revealer = new Revealer({ store, keyring, audit: this.#audit, bindings: this.tenants, now, cvcRetentionMs })
     const tokenParts = { store, keyring, records, audit: this.#audit, revealer: this.#revealer, now }
     this.#tokens = new Tokens(tokenParts)
+    this.#creates = new Creates(tokenParts, this.#tokens)
     this.users = new Users(tokenParts)
   }
 
@@ -270,7 +273,7 @@ export class Vault {
 
   /** Makes tokens, all or none. Throws ERR_PERMISSION, ERR_CONFLICT. */
   create(caller: Caller, tokens: readonly NewToken[], traceId: string): Promise<TokenView[]> {
-    return this.#tokens.create(caller, tokens, traceId)
+    return this.#creates.create(caller, tokens, traceId)
   }
 
   /** A token as the caller may see it. Throws ERR_NOT_FOUND, ERR_PERMISSION. */

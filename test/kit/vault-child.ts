@@ -71,7 +71,7 @@ export class VaultChild {
     return this.#ask({ ask: 'reveal', key, id })
   }
 
-  /** From now on it makes tokens `name-0`, `name-1` …, each with `dataOf` its id, until one fails or it is killed. */
+  /** From now on it makes tokens, some named `name-…`, each with `dataOf` its id, until one fails or it is killed. */
   create(key: string, name: string, atOnce: number): void {
     this.#creating = true
     this.failed = null
@@ -134,9 +134,10 @@ async function serve(place: VaultPlace): Promise<void> {
     let next = 0
     const one = async (): Promise<void> => {
       for (;;) {
-        const id = `${request.name}-${next++}`
-        await vault.create(caller, [tokenOf(id)], 'trace')
-        tell(MADE + id)
+        // Every other one under a random id: those of a turn are written together.
+        const given = next++ % 2 === 0 ? `${request.name}-${next}` : undefined
+        const [token] = await vault.create(caller, [tokenOf(given)], 'trace')
+        tell(MADE + (token?.id ?? ''))
       }
     }
     await Promise.all(Array.from({ length: request.atOnce }, one))
@@ -149,16 +150,18 @@ async function serve(place: VaultPlace): Promise<void> {
 }
 
 /** The data of such a token, as JSON. */
-export const dataOf = (id: string): string => JSON.stringify(`value of ${id}`)
+export const dataOf = (id: string): string => JSON.stringify(`value of ${UUID.test(id) ? 'a random id' : id}`)
 
-/** The token that is made under an id. */
-const tokenOf = (id: string) => ({
-  id,
+/** The token that is made under an id; undefined: a random one. */
+const tokenOf = (id: string | undefined) => ({
+  ...(id === undefined ? {} : { id }),
   type: 'token',
   container: '/general/high/',
-  data: dataOf(id),
+  data: id === undefined ? JSON.stringify('value of a random id') : dataOf(id),
   expiresAt: null
 })
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4/
 
 function tell(answer: string): void {
   process.send?.({ answer } satisfies Answer)

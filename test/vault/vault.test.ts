@@ -27,6 +27,8 @@ async function codeOf(action: () => unknown): Promise<SluiceError> {
   throw new Error('nothing was thrown')
 }
 
+const codeIn = (thrown: unknown): string => (thrown as SluiceError).code
+
 for (const seal of ['aes-256-gcm', 'xchacha20-poly1305'] as const) {
   t.test(`${seal}: reveals what was made, in the order asked for, any JSON digit for digit`, async (t) => {
     const { vault, caller: newCaller, close } = await newVault({ seal })
@@ -58,6 +60,41 @@ for (const seal of ['aes-256-gcm', 'xchacha20-poly1305'] as const) {
     await close()
   })
 }
+
+t.test('creates of one turn: each has its own outcome, and a random id that is taken is drawn again', async (t) => {
+  const { vault, caller: newCaller, close } = await newVault()
+  t.teardown(close)
+  const caller = await newCaller()
+  const other = await newCaller({ tenant: 'other' })
+  const weak = await newCaller({ permissions: ['token:read'] })
+  const [taken] = await vault.create(caller, [token('"first"')], 'trace')
+  const draw = crypto.randomUUID
+  let draws = 0
+  crypto.randomUUID = () => (draws++ === 1 ? (taken?.id as ReturnType<typeof draw>) : draw.call(crypto))
+  t.teardown(() => {
+    crypto.randomUUID = draw
+  })
+  const outcomes = await Promise.allSettled([
+    vault.create(caller, [token('"a"')], 'trace'),
+    vault.create(caller, [token('"b"'), token('"c"')], 'trace'),
+    vault.create(weak, [token('"d"')], 'trace'),
+    vault.create(other, [token('"e"')], 'trace'),
+    vault.create(caller, [token('"f"', { id: 'given' })], 'trace'),
+    vault.create(caller, [], 'trace')
+  ])
+  t.same(
+    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value.length : codeIn(outcome.reason))),
+    [1, 2, 'ERR_PERMISSION', 1, 1, 0]
+  )
+  const made = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []))
+  t.equal(new Set([taken?.id, ...made.map(({ id }) => id)]).size, 6)
+  for (const { id, tenant, shown } of made) {
+    const [found] = await vault.reveal(tenant === 'other' ? other : caller, [subject(id)], purpose(), 1)
+    t.equal(found?.data.exposeText(), shown?.exposeText())
+  }
+  const [first] = await vault.reveal(caller, [subject(taken?.id ?? '')], purpose(), 1)
+  t.equal(first?.data.exposeText(), '"first"')
+})
 
 t.test('reveal', async (t) => {
   const { vault, caller: newCaller, close } = await newVault()

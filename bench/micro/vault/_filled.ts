@@ -9,7 +9,7 @@ import { Restorer } from '../../../lib/vault/restore.ts'
 import { openLmdb } from '../../../lib/vault/stores/lmdb.ts'
 import type { TokenHeader } from '../../../lib/vault/token.ts'
 import { makeToken } from '../../../lib/vault/token-draft.ts'
-import type { NewToken } from '../../../lib/vault/tokens.ts'
+import type { NewToken } from '../../../lib/vault/creates.ts'
 import { newKeyMemo, Vault } from '../../../lib/vault/vault.ts'
 import { quick } from '../../kit/options.ts'
 

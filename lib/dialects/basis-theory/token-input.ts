@@ -3,7 +3,8 @@ import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json, LosslessNumber, parseJson } from '../../json.ts'
 import { DestinationList, type DestinationRule } from '../../vault/destinations.ts'
 import type { TokenHeader } from '../../vault/token.ts'
-import type { NewToken, Revision } from '../../vault/tokens.ts'
+import type { NewToken } from '../../vault/creates.ts'
+import type { Revision } from '../../vault/tokens.ts'
 import { type Classification, CONTAINER, idFault, type ImpactLevel, typeOf } from '../../vault/token-types.ts'
 
 export type JsonObject = Record<string, Json | undefined>

@@ -113,14 +113,15 @@ class LmdbStore implements Store {
    * into one transaction. It runs in lmdb's thread, which by itself checks that one row is absent; whatever else a batch
    * asks for is checked and done here, at the end of the transaction.
    */
-  async write(batch: Batch): Promise<Refusal> {
+  async writeEach(batches: readonly Batch[]): Promise<Refusal[]> {
     if (this.#closed) throw unavailable(undefined)
-    const fault = keyFault(batch)
-    if (fault !== null) throw fault
-    const sole = soleCondition(batch)
+    for (const batch of batches) {
+      const fault = keyFault(batch)
+      if (fault !== null) throw fault
+    }
     this.#unsettled++
     try {
-      return await (sole === undefined ? this.#check(batch) : this.#instruct(batch.changes, sole))
+      return await this.#writeEach(batches)
     } catch (cause) {
       // What lmdb says beside it is a promise that is rejected, too.
       const { commitError } = cause as { commitError?: Promise<unknown> }
@@ -131,18 +132,41 @@ class LmdbStore implements Store {
     }
   }
 
-  async #instruct(changes: readonly Change[], absent: Change | null): Promise<Refusal> {
+  async write(batch: Batch): Promise<Refusal> {
+    const [refusal = null] = await this.writeEach([batch])
+    return refusal
+  }
+
+  async #writeEach(batches: readonly Batch[]): Promise<Refusal[]> {
+    const outcomes: Promise<boolean | Refusal>[] = []
+    let flushed: Promise<unknown> | undefined
+    for (const batch of batches) {
+      const sole = soleCondition(batch)
+      if (sole === undefined) outcomes.push(this.#check(batch))
+      else {
+        const written = this.#instruct(batch.changes, sole)
+        // Of the last transaction that any is in: its sync is one of those before as well.
+        flushed = written.flushed
+        outcomes.push(written)
+      }
+    }
+    const settled = await Promise.all(outcomes)
+    await flushed
+    return settled.map((outcome, at) => {
+      if (typeof outcome !== 'boolean') return outcome
+      const sole = outcome ? null : soleCondition(batches[at] as Batch)
+      return sole === null || sole === undefined ? null : { table: sole.table, key: sole.key }
+    })
+  }
+
+  #instruct(changes: readonly Change[], absent: Change | null): Written {
     const put = () => {
       for (const { table, key, value } of changes) {
         if (value === null) void this.#tables[table].remove(key)
         else void this.#tables[table].put(key, value as Buffer)
       }
     }
-    const written = absent === null ? this.#root.batch(put) : this.#tables[absent.table].ifNoExists(absent.key, put)
-    const { flushed } = written as Written
-    if (!(await written) && absent !== null) return { table: absent.table, key: absent.key }
-    await flushed
-    return null
+    return (absent === null ? this.#root.batch(put) : this.#tables[absent.table].ifNoExists(absent.key, put)) as Written
   }
 
   #check(batch: Batch): Promise<Refusal> {

@@ -26,6 +26,10 @@ class MemoryStore implements Store {
     return row.length
   }
 
+  writeEach(batches: readonly Batch[]): Promise<Refusal[]> {
+    return Promise.all(batches.map((batch) => this.write(batch)))
+  }
+
   async write(batch: Batch): Promise<Refusal> {
     const fault = keyFault(batch)
     if (fault !== null) throw fault

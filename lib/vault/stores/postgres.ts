@@ -73,6 +73,10 @@ class PostgresStore implements Store {
     return this.#guard(this.#reader.load(table, keys))
   }
 
+  writeEach(batches: readonly Batch[]): Promise<Refusal[]> {
+    return Promise.all(batches.map((batch) => this.write(batch)))
+  }
+
   write(batch: Batch): Promise<Refusal> {
     return this.#guard(this.#writer.write(batch))
   }

@@ -153,6 +153,16 @@ export function storeContract(name: string, factory: StoreFactory): void {
     ])
     t.same(outcomes, [null, { table: 'tokens', key: 'a.b' }, null, null])
     t.same(await store.keys('tokens', { prefix: '', limit: 10 }), ['a.b', 'c', 'd'])
+    const each = await store.writeEach([
+      { changes: [put('e')] },
+      { changes: [put('d'), { table: 'index', key: 'of d', value: bytes('') }] },
+      { changes: [put('e.f')], noneUnder: [{ table: 'tokens', prefix: 'a.' }] },
+      { changes: [put('g'), put('h')] },
+      { changes: [{ table: 'tokens', key: 'c', value: null }] }
+    ])
+    t.same(each, [null, { table: 'tokens', key: 'd' }, { table: 'tokens', key: 'a.b' }, null, null])
+    t.same(await store.keys('tokens', { prefix: '', limit: 10 }), ['a.b', 'd', 'e', 'g', 'h'])
+    t.same(await store.keys('index', { prefix: '', limit: 10 }), [], 'of one that is refused nothing is there')
     await store.close()
   })
 
