@@ -57,6 +57,13 @@ export function startChild(options: ChildOptions): Child {
   return new RunningChild(options.name, handle)
 }
 
+/** From now on no process is pinned to a core. */
+export function pinNothing(): void {
+  everybodyAnywhere = true
+}
+
+let everybodyAnywhere = false
+
 /** From now on proxies are started by this command line, their own behind it. */
 export function wrapProxies(words: readonly string[]): void {
   proxyWords = words
@@ -133,6 +140,15 @@ export function cpuTime(pid: number): CpuTime {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const userMs = Number(fields[11]) * TICK_MS
   return { userMs, totalMs: scheduledMs(pid) ?? userMs + Number(fields[12]) * TICK_MS }
+}
+
+/** A process and those that it started, and theirs. Source: proc(5), `task/TID/children`. */
+export function processTree(pid: number): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const children = threads.flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ').filter(Boolean)
+  )
+  return [pid, ...children.flatMap((child) => processTree(Number(child)))]
 }
 
 function scheduledMs(pid: number): number | null {
@@ -248,7 +264,7 @@ function guard(): void {
 function coresOf(role: Role): string | null {
   if (!hasTaskset || cores.length < 2) return null
   // The benchmark itself is pinned, and children would inherit that.
-  if (role === 'anywhere') return cores.join()
+  if (role === 'anywhere' || everybodyAnywhere) return cores.join()
   const at = role === 'proxy' ? 0 : role === 'load' ? 1 : Math.min(2, cores.length - 1)
   return String(cores[at])
 }
@@ -277,6 +293,7 @@ function tickMs(): number {
 
 const hasSetpriv = process.platform === 'linux' && has('setpriv')
 const hasTaskset = process.platform === 'linux' && has('taskset')
-const cores = hasTaskset ? allowedCores() : Array.from({ length: availableParallelism() }, (_, at) => at)
+/** The cores that this process had at its start. */
+export const cores = hasTaskset ? allowedCores() : Array.from({ length: availableParallelism() }, (_, at) => at)
 const TICK_MS = tickMs()
 const ASK_MS = 120_000

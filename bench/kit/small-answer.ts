@@ -10,3 +10,6 @@ export interface Counts {
   /** Connections whose TLS session was a resumed one. */
   readonly resumed: number
 }
+
+/** When that destination ends a connection: `forgetting` also makes every session's ticket worthless. */
+export type Closing = 'never' | 'each' | 'forgetting'

@@ -3,12 +3,13 @@
  * exact length (or chunked) and answers each with the same few bytes: as little work as a correct answer takes, so that
  * the proxy in front of it is what is measured.
  */
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
 import { BodyCount } from './body-count.ts'
 import { listenOnLoopback, serveCommands } from './child.ts'
-import { ANSWER_BODY, type Counts } from './small-answer.ts'
+import { ANSWER_BODY, type Closing, type Counts } from './small-answer.ts'
 
 const HEAD = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${ANSWER_BODY.length}\r\n`
 const ANSWER = Buffer.from(`${HEAD}\r\n${ANSWER_BODY}`)
@@ -18,7 +19,7 @@ let wrong = 0
 let connections = 0
 let resumed = 0
 let expectedBytes = -1
-let closing = false
+let closing: Closing = 'never'
 /** Null: to be filled by the next request. */
 let recorded: string | null = ''
 /** Null: to be filled by the next request's body. */
@@ -50,8 +51,8 @@ serveCommands({
     connections = 0
     resumed = 0
   },
-  /** From now on every connection ends with its first answer, or none does. */
-  closeEach: (wanted: boolean) => {
+  /** Whether connections end with their first answer from now on. */
+  close: (wanted: Closing) => {
     closing = wanted
   },
   counts: (): Counts => ({ requests, wrong, connections, resumed })
@@ -107,7 +108,9 @@ class Reader {
     recorded ??= this.#kept
     this.#body = null
     this.#kept = null
-    if (closing) this.#socket.end(LAST_ANSWER)
+    // By now the tickets of this connection are written.
+    if (closing === 'forgetting') server.setTicketKeys(randomBytes(48))
+    if (closing !== 'never') this.#socket.end(LAST_ANSWER)
     else this.#socket.write(ANSWER)
   }
 }
