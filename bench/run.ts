@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { comparedWithBaseline, keepBaseline } from './kit/baseline.ts'
 import { type Circumstances, circumstances } from './kit/machine.ts'
 import { quick } from './kit/options.ts'
 import { budgetTexts, parseRows, type Row, ratioText, table } from './kit/report.ts'
@@ -13,6 +14,7 @@ const USAGE = `usage: npm run bench [-- [FILTER…] [--quick] [--NAME=VALUE…]]
 
   FILTER         runs the programs whose path below bench/ holds one of them; all without a filter
   --quick        about a twentieth of the length: shows that every output is right, not how fast; keeps nothing
+  --baseline     keeps the instructions that were counted as those which npm test compares with (+15 % fails)
   --list         prints the programs' paths and ends
   --NAME=VALUE   handed to the programs: --rounds=3 --requests=1000 --peers=http-proxy,nginx --seal=xchacha20-poly1305 …
 
@@ -27,7 +29,7 @@ const TIME_LIMIT_MS = 15 * 60_000
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
 const filters = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
 if (options.includes('--help') || options.includes('-h')) say(`${USAGE}\n`, 0)
-const unknown = options.find((option) => !/^--(quick|list|[a-z]+=.*)$/i.test(option))
+const unknown = options.find((option) => !/^--(quick|list|baseline|[a-z]+=.*)$/i.test(option))
 if (unknown !== undefined) say(`there is no option ${unknown}\n${USAGE}\n`, 2)
 const programs = ['micro', 'e2e', 'compare'].flatMap(programsIn).filter(isWanted)
 if (programs.length === 0) say(`no benchmark's path holds ${filters.join(' or ')}\n`, 2)
@@ -59,6 +61,12 @@ const lines = rows.flatMap((row) =>
 )
 const caution = quick ? '; a quick run is too short for them to mean anything' : ''
 if (lines.length > 0) process.stdout.write(`\nratios (less is better${caution})\n${table(lines, 4)}\n`)
+const { counted, grown } = comparedWithBaseline(rows)
+if (counted > 0)
+  process.stdout.write(
+    `\ninstructions: ${counted} compared with the baseline\n${grown.map((line) => `${line}\n`).join('')}`
+  )
+if (options.includes('--baseline')) keepBaseline(rows, where)
 if (!quick && rows.length > 0) {
   keep(rows, where)
   publish()

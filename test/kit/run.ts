@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { comparedWithBaseline } from '../../bench/kit/baseline.ts'
+import { parseRows } from '../../bench/kit/report.ts'
 import { ROOT } from './sources.ts'
 
 /**
  * `npm test`, after the build: format, lint, types, the tests of tap (import rules and unused code among them) and a
- * short run of every benchmark. All of it runs whatever fails; the last line is `N passed, N failed`, in which a step or
+ * short run of every benchmark, whose instructions are compared with the baseline where they are counted. All of it runs whatever fails; the last line is `N passed, N failed`, in which a step or
  * a benchmark counts one and tap's part counts its assertions.
  */
 async function run(): Promise<void> {
@@ -25,10 +28,18 @@ async function run(): Promise<void> {
   sum.passed += tests.passed
   sum.failed += tests.failed
 
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-rows-'))
+  const file = join(folder, 'rows')
+  process.env['SLUICE_BENCH_ROWS'] = file
   for (const path of benchmarks()) {
     const outcome = await program(process.execPath, ['--enable-source-maps', join('dist', path), '--quick'])
     count(path.replace(/\.js$/, '.ts --quick'), outcome)
   }
+  const { counted, grown } = comparedWithBaseline(existsSync(file) ? parseRows(readFileSync(file, 'utf8')) : [])
+  rmSync(folder, { recursive: true })
+  if (counted === 0)
+    process.stdout.write('# instructions: perf counts none here, or the baseline has none: not compared\n')
+  else count('instructions within +15 % of the baseline', { status: grown.length, output: grown.join('\n'), ms: 0 })
   process.stdout.write(`${sum.passed} passed, ${sum.failed} failed\n`)
   process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1
 }
