@@ -36,6 +36,6 @@ const points = SIZES.map((bytes): Point => {
   const connections = Math.min(8, Math.ceil(3e6 / bytes))
   return { x: bytes, name: `${bytes} B`, ...jsonBody(1, bytes), requests, connections, inFlight: connections }
 })
-report(await sweep('e2e/by-body-size', scene, population.ids, points, lines))
+report(await sweep('e2e/by-body-size', scene, population.ids, points, lines, quick ? 1 : 2))
 await scene.close()
 process.exit(0)

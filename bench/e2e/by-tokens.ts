@@ -41,6 +41,6 @@ const points = TOKENS.map(
     inFlight: 16
   })
 )
-report(await sweep('e2e/by-tokens', scene, aes.ids, points, lines))
+report(await sweep('e2e/by-tokens', scene, aes.ids, points, lines, quick ? 1 : 2))
 await scene.close()
 process.exit(0)

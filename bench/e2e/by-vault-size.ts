@@ -20,7 +20,7 @@ for (;;) {
   const line = { name: 'Sluice, four tokens', contender, contentType: 'application/json', substitutes: true }
   const requests = quick ? 200 : 10_000
   const point = { x: tokens, name: `${tokens} tokens`, ...jsonBody(4, 1024), requests, connections: 32, inFlight: 32 }
-  rows.push(...(await sweep('e2e/by-vault-size', scene, ids, [point], [line])))
+  rows.push(...(await sweep('e2e/by-vault-size', scene, ids, [point], [line], 1)))
   await contender.child.stop()
   if (tokens * 10 > most) break
   population = await grow(population, tokens * 10)

@@ -63,8 +63,8 @@ async function cpuPerRequest(scene: Scene): Promise<Row[]> {
   const subjects: Subject[] = []
   for (const name of NAMES) subjects.push(await start(scene, name))
   for (const subject of subjects) await check(scene, subject)
-  const requests = count('requests', 30_000, 400)
-  const rounds = count('rounds', 7, 1)
+  const requests = count('requests', 10_000, 400)
+  const rounds = count('rounds', 5, 1)
   const measured = new Map<string, Record<string, number>[]>(NAMES.map((name) => [name, []]))
   for (let round = 0; round < rounds; round++) {
     for (const subject of subjects) {

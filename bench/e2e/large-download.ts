@@ -24,11 +24,10 @@ const download = (mib: number, kind: 'text' | 'json', chunked: boolean): LargeCa
     budget: 1.15
   }
 }
-const cases = [download(256, 'json', true), download(1024, 'text', false)]
+const cases = [download(1024, 'json', true), download(1024, 'text', false)]
 report(
   await largeContest('e2e/large-download', scene, cases, [
     { name: 'pipe', start: () => startPeer(scene, 'pipe'), forwards: null },
-    { name: 'http-proxy', start: () => startPeer(scene, 'http-proxy'), forwards: null },
     { name: 'sluice', start: () => startSluice(scene, population), forwards: ['first', 'middle', 'last'] }
   ])
 )

@@ -46,8 +46,8 @@ export async function contest(bench: string, scene: Scene, ids: Ids, entries: re
   for (const entry of entries) await check(scene, ids, entry)
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
   scene.add(load)
-  const rounds = count('rounds', 9, 1)
-  const requests = count('requests', 10_000, 400)
+  const rounds = count('rounds', 7, 1)
+  const requests = count('requests', 6000, 300)
   const figures = new Map<Entry, Record<string, number>[]>(entries.map((entry) => [entry, []]))
   for (let round = 0; round < rounds; round++) {
     for (const entry of entries) {

@@ -46,7 +46,7 @@ export async function largeContest(
   scene.add(client)
   const rows: Row[] = []
   for (const each of cases) {
-    const rounds = count('rounds', 5, 1)
+    const rounds = count('rounds', 3, 1)
     const measured = new Map<LargeSubject, Measure[]>(subjects.map((subject) => [subject, []]))
     for (let round = 0; round < rounds; round++) {
       for (const subject of subjects) measured.get(subject)?.push(await measure(scene, client, each, subject))
@@ -70,6 +70,7 @@ export async function largeContest(
           'anonymous MiB': memoryOf(subject),
           'above pipe MiB': memoryOf(subject) - memoryOf(base)
         },
+        ...(subject.forwards === null ? {} : { budgets: { 'above pipe MiB': 24 } }),
         ratios:
           subject === base || base === undefined
             ? []

@@ -4,7 +4,6 @@ import { ID_BYTES, valueOfId } from '../data/small-json.ts'
 import { cpuTime, startProgram } from './child.ts'
 import { instructionCounter, instructionsAreCounted } from './instructions.ts'
 import type { Amount, Outcome, Target } from './load.ts'
-import { count } from './options.ts'
 import { median, type Row } from './report.ts'
 import type { Contender, Scene } from './scene.ts'
 import { ANSWER_BODY, type Counts } from './small-answer.ts'
@@ -44,7 +43,7 @@ export async function sweep(
   ids: string | null,
   points: readonly Point[],
   lines: readonly Line[],
-  rounds = count('rounds', 3, 1)
+  rounds: number
 ): Promise<Row[]> {
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
   scene.add(load)
