@@ -335,35 +335,43 @@ t.test('a stored proxy from its making to its end', async (t) => {
     t.ok(performance.now() - begun < 10_000, 'egress.timeoutMs is 25 s')
   })
 
-  t.test('retry: a POST goes out again only with an Idempotency-Key and where the proxy says so', async (t) => {
-    const token = await proxy.token(NUMBER)
-    for (const [retry, header, attempts] of [
-      [undefined, { 'Idempotency-Key': 'k-1' }, 1],
-      ['idempotency-key', {}, 1],
-      ['idempotency-key', { 'Idempotency-Key': '' }, 1],
-      ['idempotency-key', { 'Idempotency-Key': 'k-1' }, 2]
-    ] as const) {
-      // The first connection answers once, and closes on the second request that comes on it.
-      let requests = 0
-      const fickle = await newDestination({
-        script: async (connection) => {
-          for (;;) {
-            if ((await connection.request()) === null) return connection.end()
-            if (++requests === 2) return connection.reset()
-            await connection.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  t.test(
+    'retry: a POST goes out again only with an Idempotency-Key, where the proxy says so and no code takes it away',
+    async (t) => {
+      const token = await proxy.token(NUMBER)
+      const retry = 'idempotency-key'
+      const header = { type: 'append_header', options: { value: 'x', location: 'X-A' } }
+      const code = 'module.exports = async (req) => ({ headers: {}, body: req.args.body })'
+      for (const [more, headers, attempts] of [
+        [{}, { 'Idempotency-Key': 'k-1' }, 1],
+        [{ retry }, {}, 1],
+        [{ retry }, { 'Idempotency-Key': '' }, 1],
+        [{ retry, request_transform: { code } }, { 'Idempotency-Key': 'k-1' }, 1],
+        [{ retry, request_transform: header }, { 'Idempotency-Key': 'k-1' }, 2],
+        [{ retry }, { 'Idempotency-Key': 'k-1' }, 2]
+      ] as const) {
+        // The first connection answers once, and closes on the second request that comes on it.
+        let requests = 0
+        const fickle = await newDestination({
+          script: async (connection) => {
+            for (;;) {
+              if ((await connection.request()) === null) return connection.end()
+              if (++requests === 2) return connection.reset()
+              await connection.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+            }
           }
-        }
-      })
-      t.teardown(() => fickle.close())
-      const { key } = await newStoredProxy(proxy, fickle.url, retry === undefined ? {} : { retry })
-      t.equal((await invoke(proxy, key)).status, 200)
-      const response = await invoke(proxy, key, { body: `"{{ ${token} }}"`, headers: header })
-      t.equal(response.status, attempts === 1 ? 502 : 200, `${String(retry)} ${JSON.stringify(header)}`)
-      const sent = fickle.requests.slice(1)
-      t.equal(sent.length, attempts)
-      for (const { body } of sent) t.equal(body.toString(), `"${NUMBER}"`)
+        })
+        t.teardown(() => fickle.close())
+        const { key } = await newStoredProxy(proxy, fickle.url, more)
+        t.equal((await invoke(proxy, key)).status, 200)
+        const response = await invoke(proxy, key, { body: `"{{ ${token} }}"`, headers })
+        t.equal(response.status, attempts === 1 ? 502 : 200, JSON.stringify([more, headers]))
+        const sent = fickle.requests.slice(1)
+        t.equal(sent.length, attempts)
+        for (const { body } of sent) t.equal(body.toString(), `"${NUMBER}"`)
+      }
     }
-  })
+  )
 
   t.test('the ephemeral proxy is what it was', async (t) => {
     const response = await proxy.request(proxyRequest(proxy.key, url, '{}', { path: '/proxy/a?b=c' }))

@@ -229,7 +229,7 @@ function intentOf<Identity>(
     contentEncoding: controls.contentEncoding,
     bodyBytes: head.bodyBytes,
     close,
-    isIdempotent: proxy?.document.retry === 'idempotency-key' && IDEMPOTENCY_KEY.test(lines),
+    isIdempotent: proxy?.repeatsByKey === true && IDEMPOTENCY_KEY.test(lines),
     traceId,
     reason: null,
     responseRules: null,

@@ -25,6 +25,8 @@ export interface ReadyProxy<Identity> {
   readonly peer: ProxyPeer<Identity>
   readonly deadlines: Deadlines
   readonly steps: ReadySteps
+  /** A request with an Idempotency-Key may be repeated whatever its method. Code could take the key away. */
+  readonly repeatsByKey: boolean
 }
 
 /** A destination, and as whom it is reached: by a stored proxy alone with a client certificate. */
@@ -97,6 +99,7 @@ export class StoredProxies<Identity> {
     const destination = parseDestinationUrl(document.destination_url, ports, exemptOrigins)
     const { host, port } = destination
     const identity = certificate === null ? null : this.#ports.identity({ ...certificate, pins: [] })
+    const steps = readySteps(document.request_transforms, document.response_transforms)
     return {
       id: volume.id,
       tenant,
@@ -105,7 +108,8 @@ export class StoredProxies<Identity> {
       destination,
       peer: { tenant, host, port, identity },
       deadlines: timeout === null ? deadlines : deadlinesWith(deadlines, timeout),
-      steps: readySteps(document.request_transforms, document.response_transforms)
+      steps,
+      repeatsByKey: document.retry === 'idempotency-key' && !steps.request.some(({ kind }) => kind === 'code')
     }
   }
 }
