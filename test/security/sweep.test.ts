@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { answering, echoing, newDestination } from '../kit/destination.ts'
 import type { RawResponse } from '../kit/message.ts'
 import { newProxy, proxyRequest } from '../kit/proxy.ts'
-import { invoke, newApplication, newStoredProxy } from '../kit/stored-proxy.ts'
+import { call, invoke, newApplication, newStoredProxy } from '../kit/stored-proxy.ts'
 import { sweep } from '../kit/sweep.ts'
 
 /*
@@ -18,6 +18,7 @@ import { sweep } from '../kit/sweep.ts'
 
 const MARK = 'zq7MARKEDsecret"<&>\\ü'
 const CARD = '4000001234562345'
+const ERRORS = `require('@basis-theory/basis-theory-reactor-formulas-sdk-js')`
 const CONFIGURED = 'zq7CONFIGUREDsecret'
 
 t.test('a marked value is nowhere but at the destination', async (t) => {
@@ -170,6 +171,38 @@ t.test('a marked value is nowhere but at the destination', async (t) => {
     }
   }
   t.ok(swept > 30, `${swept} answers about transforms that failed`)
+
+  // Reactors: what they throw is swept, what they return goes to the caller, and lies sealed until it is fetched.
+  const args = { a: `{{ ${text} }}`, card: `{{ ${card} }}` }
+  for (const [body, isOwn] of [
+    ['throw new Error(JSON.stringify(req) + req.args.a + req.configuration.HIDDEN)', true],
+    [`throw new (${ERRORS}.BadRequestError)({ [req.args.a]: [req.args.card.number] })`, true],
+    [
+      `throw new (${ERRORS}.CustomHttpResponseError)({ status: 409, headers: { A: req.args.card.number }, body: req })`,
+      true
+    ],
+    ['return JSON.stringify(req)', true],
+    ['return { tokenize: { type: "card", data: { number: req.args.a } } }', true],
+    ['await fetch("https://" + req.args.card.number + "/" + req.args.a)', true],
+    ['console.log(req); await req.bt.tokens.retrieve(req.args.a)', true],
+    ['return { raw: req }', false]
+  ] as const) {
+    const more = { name: 'swept', configuration: { HIDDEN: hidden }, ...code(body) }
+    const made = await call(proxy, 'POST', '/reactors', more)
+    const path = `/reactors/${String(made.body['id'])}`
+    const answer = await call(proxy, 'POST', `${path}/react`, { args })
+    const accepted = await call(proxy, 'POST', `${path}/react-async`, { args })
+    own.push(made.text, accepted.text)
+    t.strictSame([made.status, accepted.status], [201, 202])
+    let result = await call(proxy, 'GET', `${path}/results/${String(accepted.body['asyncReactorRequestId'])}`)
+    for (let tries = 0; tries < 200 && result.status === 404; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 25))
+      result = await call(proxy, 'GET', `${path}/results/${String(accepted.body['asyncReactorRequestId'])}`)
+    }
+    if (isOwn) own.push(answer.text, result.text)
+    t.equal(result.status, answer.status, body)
+    t.equal(answer.status < 400, !isOwn, body)
+  }
 
   const metrics = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/metrics`)).text()
   await proxy.app.close()
