@@ -32,7 +32,6 @@ export class Sandbox {
   #running = 0
   #queue: { readonly tenant: string; readonly go: () => void }[] = []
   #isClosed = false
-
   readonly #ran: Ran
 
   /** @param ran Hears of every run when it is over. */
@@ -110,6 +109,8 @@ export class Sandbox {
   }
 
   #threadFor(tenant: string): SandboxThread {
+    // One that ended by itself while it rested is of no use.
+    for (const thread of this.#idle.filter(({ isSpoiled }) => isSpoiled)) this.#retire(thread)
     const at = this.#idle.findLastIndex((thread) => thread.tenant === tenant)
     const thread = at >= 0 ? (this.#idle.splice(at, 1)[0] ?? this.#fresh()) : this.#fresh()
     thread.tenant = tenant
@@ -119,7 +120,9 @@ export class Sandbox {
 
   /** The one that stands ready; another one is made in its place once this run is under way. */
   #fresh(): SandboxThread {
-    const thread = this.#spare ?? this.#newThread()
+    const oldest = this.#idle[0]
+    if (oldest !== undefined && this.#idle.length + this.#running > this.#limits.threads) this.#retire(oldest)
+    const thread = this.#spare?.isSpoiled === false ? this.#spare : this.#newThread()
     this.#spare = null
     // Not at once: the start of another thread would take its time from the run that this one is for.
     setTimeout(() => this.prepare(), PREPARED_AFTER_MS).unref()
@@ -140,7 +143,6 @@ export class Sandbox {
     }
     this.#idle.push(thread)
     thread.restUntil(IDLE_MS, () => this.#retire(thread))
-    if (this.#idle.length > IDLE_THREADS) this.#retire(this.#idle[0] ?? thread)
   }
 
   #retire(thread: SandboxThread): void {
@@ -153,4 +155,3 @@ export class Sandbox {
 
 const PREPARED_AFTER_MS = 250
 const IDLE_MS = 60_000
-const IDLE_THREADS = 4

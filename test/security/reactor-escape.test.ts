@@ -201,6 +201,17 @@ t.test('a thread never serves two tenants', async (t) => {
   t.equal(new Set(sandbox.tenants).size, sandbox.tenants.length, 'each has its own')
 })
 
+t.test('so many threads there are at most, whoever they worked for', async (t) => {
+  const few = newSandbox({ threads: 2, threadsPerTenant: 2 })
+  t.teardown(() => few.close())
+  for (const tenant of ['one', 'two', 'three', 'four']) {
+    await few.run(reactorCode('return 1'), { tenant })
+    const { busy, idle } = few.sandbox.reading
+    t.ok(busy + idle <= 2, tenant)
+  }
+  t.strictSame(few.sandbox.tenants, ['three', 'four'], 'the one that has rested longest gives way')
+})
+
 t.test('a tenant whose code loops leaves threads to others', async (t) => {
   const few = newSandbox({ threads: 2, threadsPerTenant: 1, cpuMs: 3000 })
   t.teardown(() => few.close())
