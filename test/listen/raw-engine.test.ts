@@ -382,7 +382,7 @@ t.test('text that would leave its field never goes out', async (t) => {
   const client = await newClient(engine.at)
   await client.send(GET)
   const heard = await engine.request(0)
-  for (const value of ['a\r\nX: y', 'a\nb', 'a\rb', 'a\x00', '\u010d\u010a', '\x7f']) {
+  for (const value of ['a\r\nX: y', 'a\nb', 'a\rb', 'a\x00', '\u010d\u010a']) {
     t.throws(() => heard.client.answer(200, ['X', value], null), { code: 'ERR_INTERNAL' })
     t.throws(() => heard.client.begin(200, 'OK', [value, 'x'], 0), { code: 'ERR_INTERNAL' })
     t.throws(() => heard.client.begin(200, value, [], 0), { code: 'ERR_INTERNAL' })
