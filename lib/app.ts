@@ -1,4 +1,5 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -36,6 +37,7 @@ import { ApiExchange, type ApiPorts, type ApiResult } from './listen/serve-api.t
 import type { Log } from './observe/log.ts'
 import { startAdmin } from './observe/admin.ts'
 import { METRICS_TYPE, Metrics, type MetricsSnapshot, type Readings } from './observe/metrics.ts'
+import { newTraceId } from './observe/trace-id.ts'
 import { errorFields } from './plan/answer.ts'
 import { acceptableTraceId, delimitersOf } from './plan/controls.ts'
 import { hostMatches } from './plan/destination.ts'
@@ -297,7 +299,7 @@ class RunningApp implements App, EngineHandler {
       stored: new StoredProxies({ ...this.#proxyChecks(), vault: this.#vault, deadlines: egress }),
       looksLikeOurs: (key) => this.#vault.looksLikeOurs(key),
       authenticate: (key, memo) => this.#vault.authenticate(key, memo),
-      newTraceId: randomUUID,
+      newTraceId,
       refuse: (client, error, traceId, route, caller) => this.#refuse(client, error, traceId, caller, route),
       execute: (client, plan, caller) => new Execution(client, plan, caller, parts).start()
     }
@@ -495,10 +497,10 @@ function traceIdOf(client: Client): string {
   const { fields } = client.head
   for (let at = 0; at < fields.length; at += 2) {
     if (equalsIgnoringCase(fields[at] as string, 'bt-trace-id')) {
-      return acceptableTraceId(fields[at + 1]) ?? randomUUID()
+      return acceptableTraceId(fields[at + 1]) ?? newTraceId()
     }
   }
-  return randomUUID()
+  return newTraceId()
 }
 
 /** Does the path belong to the Footprint dialect? */

@@ -55,7 +55,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   'lossless-json': ['lib/json.ts'],
   'lru-cache': ['lib/expr/', 'lib/listen/', 'lib/egress/', 'lib/vault/'],
   pg: ['lib/vault/stores/postgres-link.ts'],
-  pino: ['lib/observe/log.ts'],
+  pino: ['lib/observe/log.ts', 'lib/observe/gathered-lines.ts'],
   'prom-client': ['lib/observe/metrics.ts'],
   re2js: ['lib/proxy/', 'lib/dialects/basis-theory/transforms/'],
   selfsigned: ['lib/cli/', 'test/', 'bench/'],

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process'
 import { request } from 'node:http'
 import { Writable } from 'node:stream'
 import t from 'tap'
@@ -5,6 +6,7 @@ import { SluiceError } from '../../lib/errors.ts'
 import { startAdmin } from '../../lib/observe/admin.ts'
 import { Histogram } from '../../lib/observe/histogram.ts'
 import { Log, type LogLevel, type RequestLine } from '../../lib/observe/log.ts'
+import { newTraceId } from '../../lib/observe/trace-id.ts'
 import { type FinishedRequest, Metrics, METRICS_TYPE, mergedText, type Readings } from '../../lib/observe/metrics.ts'
 
 const READINGS: Readings = {
@@ -223,6 +225,59 @@ t.test('a request is one line of the allowed fields and no others', async (t) =>
   log.request({ ...REQUEST, tenant: null, destination: null, destinationStatus: 0, waitedMs: Number.NaN })
   for (const name of ['tenant', 'destination', 'destinationStatus', 'waitedMs'])
     t.notOk(Object.hasOwn(lines[1] ?? {}, name), name)
+})
+
+t.test('what is the same as in the line before is not taken over from it when it is not', async (t) => {
+  const { log, lines } = newLog('info')
+  const names = ['dialect', 'route', 'method', 'status', 'outcome', 'code', 'proxy', 'tenant', 'application'] as const
+  for (const name of [...names, 'destination', 'destinationStatus', 'mode'] as const) {
+    log.request(REQUEST)
+    log.request({ ...REQUEST, [name]: name.startsWith('destinationS') || name === 'status' ? 418 : 'other' })
+    t.equal(lines.at(-1)?.[name], name.startsWith('destinationS') || name === 'status' ? 418 : 'other', name)
+  }
+})
+
+t.test('trace ids are UUIDs, and none comes twice', async (t) => {
+  const ids = Array.from({ length: 100_000 }, newTraceId)
+  t.equal(new Set(ids).size, ids.length)
+  t.ok(ids.every((id) => /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(id)))
+})
+
+t.test('milliseconds are written to the microsecond', async (t) => {
+  const { log, lines } = newLog('info')
+  const written = [0, 0.0004, 0.0006, 1.0305, 12.999_999, 1234.5].map((doneMs) => {
+    log.request({ ...REQUEST, doneMs })
+    return lines.at(-1)?.['ms']
+  })
+  t.strictSame(written, [0, 0, 0.001, 1.031, 13, 1234.5])
+})
+
+t.test('every line reaches standard output, in order, however the process ends', async (t) => {
+  const log = new URL('../../lib/observe/log.js', import.meta.url).href
+  const run = (end: string): Promise<string> => {
+    const source = `import { Log } from '${log}'; const log = new Log('info');
+      for (let n = 0; n < 3000; n++) log.event('info', 'started', { count: n }); ${end}`
+    return new Promise((resolve) => {
+      execFile(process.execPath, ['--input-type=module', '-e', source], (_error, stdout) => resolve(stdout))
+    })
+  }
+  const stays = 'setTimeout(() => {}, 600); setTimeout(() => process.exit(0), 500)'
+  const endings = {
+    'of itself': '',
+    'flushed, by exit': 'setTimeout(() => { log.flush(); process.exit(0) }, 100)',
+    later: stays
+  }
+  for (const [name, end] of Object.entries(endings)) {
+    const counts = (await run(end))
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { count: number }).count)
+    t.strictSame(
+      counts,
+      Array.from({ length: 3000 }, (_, n) => n),
+      name
+    )
+  }
 })
 
 t.test('an internal error shows where it was thrown and not what it says', async (t) => {
