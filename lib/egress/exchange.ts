@@ -1,5 +1,6 @@
 /* Hot: per request and per chunk of a request's body. Bench: bench/micro/egress/exchange.ts. */
 
+import { Buffer } from 'node:buffer'
 import type { Forwarded, SluiceError } from '../errors.ts'
 import { unreachable } from '../errors.ts'
 

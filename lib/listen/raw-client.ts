@@ -1,3 +1,6 @@
+import { nextTick } from 'node:process'
+import { Buffer } from 'node:buffer'
+import { performance } from 'node:perf_hooks'
 import type { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import { answerHead, interimHead, mayHaveBody, trailerSection, wholeAnswer } from './answer-head.ts'
@@ -227,7 +230,7 @@ export class RawClient implements Client {
   #planFlush(): void {
     if (this.#flushPlanned) return
     this.#flushPlanned = true
-    process.nextTick(flush, this)
+    nextTick(flush, this)
   }
 
   /** Everything that waits, in one write. */

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { Socket } from 'node:net'
 
 /** Called with the socket as `this`; the bytes are valid until it returns. */

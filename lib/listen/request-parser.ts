@@ -168,7 +168,8 @@ export class RequestParser {
     const count = this.#fields
     const fields: string[] = []
     for (let index = 0, mark = 0; index < count; index++, mark += MARKS_PER_FIELD) {
-      fields.push(text.slice(marks[mark], marks[mark + 1]), text.slice(marks[mark + 2], marks[mark + 3]))
+      fields[2 * index] = text.slice(marks[mark], marks[mark + 1])
+      fields[2 * index + 1] = text.slice(marks[mark + 2], marks[mark + 3])
     }
     return fields
   }

@@ -18,6 +18,33 @@ export const FIELD_ACCEPT_ENCODING = 6
 /** A name outside letters, digits, `-` and `_`: dropped without a word, as Basis Theory does. */
 export const FIELD_UNKNOWN_NAME = 7
 
+/** What a field's name says, in either direction. */
+export interface FieldName {
+  readonly lower: string
+  /** Of a request: FIELD_FORWARD and so on. */
+  readonly kind: number
+  /** Of a response: it goes back to the client. */
+  readonly passesBack: boolean
+}
+
+/** Names come again and again in one spelling: what they say is remembered. @param name as received */
+export function fieldName(name: string): FieldName {
+  const known = NAMES.get(name)
+  if (known !== undefined) return known
+  if (name.length > REMEMBERED_LENGTH) return readName(name)
+  // NOTE: a copy. What was cut out of a head keeps the whole head, keys and all, in memory.
+  const own = JSON.parse(JSON.stringify(name)) as string
+  const read = readName(own)
+  if (NAMES.size >= REMEMBERED_NAMES) NAMES.clear()
+  NAMES.set(own, read)
+  return read
+}
+
+function readName(name: string): FieldName {
+  const lower = name.toLowerCase()
+  return { lower, kind: requestField(lower), passesBack: responseFieldPasses(lower) }
+}
+
 /** @param lower the field's name in lower case */
 export function requestField(lower: string): number {
   const known = REQUEST_FIELDS.get(lower)
@@ -35,9 +62,9 @@ export function endToEndFields(rawHeaders: readonly string[], keepLength: boolea
   const listed = listedByConnection(rawHeaders)
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
-    const lower = name.toLowerCase()
+    const { lower, passesBack } = fieldName(name)
     if (listed?.has(lower)) continue
-    if (responseFieldPasses(lower) || (keepLength && lower === 'content-length')) {
+    if (passesBack || (keepLength && lower === 'content-length')) {
       fields.push(name, rawHeaders[at + 1] as string)
     }
   }
@@ -151,6 +178,10 @@ function isPlainName(name: string): boolean {
 }
 
 const CONNECTION = 'connection'
+/** :: name as received → what it says */
+const NAMES = new Map<string, FieldName>()
+const REMEMBERED_NAMES = 512
+const REMEMBERED_LENGTH = 64
 const REQUEST_FIELDS: ReadonlyMap<string, number> = new Map([
   ['accept-encoding', FIELD_ACCEPT_ENCODING],
   [CONNECTION, FIELD_DROP],

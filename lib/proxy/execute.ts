@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import type { ResponseHandler } from '../egress/exchange.ts'
 import type { Peer } from '../egress/peer.ts'
 import { asSluiceError, type Forwarded, SluiceError } from '../errors.ts'

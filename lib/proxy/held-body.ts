@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import type { BufferBudget } from './buffer-budget.ts'
 
 /** The body of one request while it is held, counted on the budget of all. Hot: per chunk. */

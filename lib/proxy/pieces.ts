@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { valueFault } from '../expr/faults.ts'
 import type { Plan } from '../plan/plan.ts'
 import { settleContext } from '../scan/context.ts'

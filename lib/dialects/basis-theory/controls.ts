@@ -10,8 +10,8 @@ import {
   FIELD_FORWARD,
   FIELD_VIA,
   fieldLine,
-  listedByConnection,
-  requestField
+  fieldName,
+  listedByConnection
 } from '../../plan/headers.ts'
 
 /** The controls of one request, read once from its head. */
@@ -62,9 +62,9 @@ export function readControls(head: RequestHead, viaName: string): Controls {
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string
     const value = fields[at + 1] as string
-    const lower = name.toLowerCase()
+    const { lower, kind } = fieldName(name)
     if (listed?.has(lower)) continue
-    switch (requestField(lower)) {
+    switch (kind) {
       case FIELD_FORWARD:
         if (lower === 'x-api-key') {
           controls.legacyApiKey = once(controls.legacyApiKey, value, 'X-API-KEY')

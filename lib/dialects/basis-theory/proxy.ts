@@ -162,7 +162,7 @@ function intentOf<Identity>(
   const { client, controls, traceId, named, ports } = asked
   const { head } = client
   const { settings, limits } = ports
-  const base = proxy?.destination ?? destinationOf(controls.url, settings)
+  const { destination: base, peer } = proxy ?? destinationOf(controls.url, caller.tenant, settings)
   const tailPath = head.path.slice(PROXY_ROUTE.length)
   const tailQuery = named === null ? head.query : named.query
   const target = joinTarget(base, tailPath + tailQuery)
@@ -222,7 +222,7 @@ function intentOf<Identity>(
       method: head.method,
       path: headTemplate?.certainPath ?? target.path
     },
-    peer: proxy?.peer ?? { tenant: caller.tenant, host: base.host, port: base.port, identity: null },
+    peer,
     fieldLines: lines,
     headTemplate,
     contentTypes: controls.contentTypes,
@@ -237,15 +237,28 @@ function intentOf<Identity>(
   }
 }
 
-/** Parsed once for each text: callers send few, again and again. */
-function destinationOf(url: string | undefined, { ports, exemptOrigins, parsed }: ProxySettings): Destination {
-  if (url === undefined) return parseDestinationUrl(url, ports, exemptOrigins)
-  const known = parsed.get(url)
-  if (known !== undefined) return known
-  const destination = parseDestinationUrl(url, ports, exemptOrigins)
+/** Parsed once for each text and tenant that follow each other: callers send few, again and again. */
+function destinationOf(
+  url: string | undefined,
+  tenant: string,
+  { ports, exemptOrigins, parsed }: ProxySettings
+): KnownUrl {
+  const known = url === undefined ? undefined : parsed.get(url)
+  if (known?.peer.tenant === tenant) return known
+  // NOTE: a copy. What was cut out of a head keeps the whole head, keys and all, in memory.
+  const own = url === undefined ? '' : Buffer.from(url, 'latin1').toString('latin1')
+  const destination = known?.destination ?? parseDestinationUrl(own, ports, exemptOrigins)
+  const { host, port } = destination
+  const read = { destination, peer: { tenant, host, port, identity: null } }
   if (parsed.size >= PARSED_URLS) parsed.clear()
-  parsed.set(url, destination)
-  return destination
+  parsed.set(own, read)
+  return read
+}
+
+/** A destination that a header named, and the peer of the tenant that did so last. */
+export interface KnownUrl {
+  readonly destination: Destination
+  readonly peer: ProxyPeer<never>
 }
 
 export interface ProxySettings {
@@ -254,7 +267,7 @@ export interface ProxySettings {
   /** `host:port` of destinations that may have any port. */
   readonly exemptOrigins: readonly string[]
   /** :: BT-PROXY-URL → what it says; filled as they come */
-  readonly parsed: Map<string, Destination>
+  readonly parsed: Map<string, KnownUrl>
   /** Bit mask of the pairs that the configuration names. */
   readonly delimiters: number
   /** Our pseudonym in Via. */
