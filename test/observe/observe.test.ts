@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { request } from 'node:http'
+import { extname } from 'node:path'
 import { Writable } from 'node:stream'
 import t from 'tap'
 import { SluiceError } from '../../lib/errors.ts'
@@ -253,12 +254,15 @@ t.test('milliseconds are written to the microsecond', async (t) => {
 })
 
 t.test('every line reaches standard output, in order, however the process ends', async (t) => {
-  const log = new URL('../../lib/observe/log.js', import.meta.url).href
+  const log = new URL('../../lib/observe/log.ts', import.meta.url).href.replace(
+    /ts$/,
+    extname(import.meta.url).slice(1)
+  )
   const run = (end: string): Promise<string> => {
-    const source = `import { Log } from '${log}'; const log = new Log('info');
+    const source = `const { Log } = await import(process.argv[1]); const log = new Log('info');
       for (let n = 0; n < 3000; n++) log.event('info', 'started', { count: n }); ${end}`
     return new Promise((resolve) => {
-      execFile(process.execPath, ['--input-type=module', '-e', source], (_error, stdout) => resolve(stdout))
+      execFile(process.execPath, ['--input-type=module', '-e', source, log], (_error, stdout) => resolve(stdout))
     })
   }
   const stays = 'setTimeout(() => {}, 600); setTimeout(() => process.exit(0), 500)'
