@@ -6,13 +6,15 @@
  */
 import { plainBody } from '../data/small-json.ts'
 import { callgrindCounter, callgrindWords, hasValgrind } from '../kit/callgrind.ts'
-import { limitTime, startProgram, wrapProxies } from '../kit/child.ts'
+import { type Child, limitTime, startProgram, wrapProxies } from '../kit/child.ts'
 import { check, type Entry, targetOf } from '../kit/contest.ts'
 import { instructionCounter, instructionsAreCounted } from '../kit/instructions.ts'
 import { count, option, quick } from '../kit/options.ts'
 import { type Row, report } from '../kit/report.ts'
 import { newScene, type Scene } from '../kit/scene.ts'
 import { substituting } from './_substituting.ts'
+
+const STEP = 250
 
 limitTime(900)
 const perf = instructionsAreCounted()
@@ -36,15 +38,20 @@ async function run(): Promise<void> {
   for (const entry of entries) {
     await check(scene, ids, entry)
     await load.ask('connect', targetOf(scene, ids, entry, 16))
-    await load.ask('run', { requests: warm, rate: 0 })
+    await send(load, warm)
     const counter = counterOf(scene, entry)
     await counter.start()
-    await load.ask('run', { requests, rate: 0 })
+    await send(load, requests)
     counts.set(entry, (await counter.stop()) / requests)
     await load.ask('close')
   }
   report(entries.map((entry) => rowOf(entry, counts)))
   await scene.close()
+}
+
+/** In steps, since a command has to be answered within its time and valgrind is slow. */
+async function send(load: Child, requests: number): Promise<void> {
+  for (let left = requests; left > 0; left -= STEP) await load.ask('run', { requests: Math.min(left, STEP), rate: 0 })
 }
 
 /** The first two of those with nothing to put in: http-proxy and Sluice, as they stand. */

@@ -36,9 +36,15 @@ export function requestBody(ids: readonly string[]): string {
 
 /** The id of the `index`-th token of the generated population: a UUID, the same in every run. */
 export function tokenId(index: number): string {
-  const mixed = (Math.imul(index + 1, 0x9e3779b1) >>> 0).toString(16).padStart(8, '0')
+  const mixed = (Math.imul(index + 1, MIX) >>> 0).toString(16).padStart(8, '0')
   const tail = index.toString(16).padStart(12, '0')
   return `${mixed}-${tail.slice(8)}-4${mixed.slice(1, 4)}-8${mixed.slice(5)}-${tail}`
+}
+
+/** The indices from `from` to below `to`, in the order of their ids. */
+export function* indicesInOrder(from: number, to: number): Generator<number> {
+  const mixed = Uint32Array.from({ length: to - from }, (_, at) => Math.imul(from + at + 1, MIX)).sort()
+  for (const one of mixed) yield (Math.imul(one, UNMIX) >>> 0) - 1
 }
 
 /** What the `index`-th token holds: a public test card number of 16 digits. */
@@ -73,3 +79,7 @@ function delimited(open: string, close: string): string[] {
   frame[TOKENS] += `${note}"}`
   return frame.map((text, at) => (at === 0 ? '' : close) + text + (at === TOKENS ? '' : open))
 }
+
+/** Multiplied modulo 2^32, one undoes the other. */
+const MIX = 0x9e3779b1
+const UNMIX = 0xe8b2f51

@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { SealName } from '../../lib/vault/keyring.ts'
-import { newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
+import { type MasterKey, newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
 import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
-import { newKeyMemo, Vault } from '../../lib/vault/vault.ts'
-import { tokenId, tokenValue } from '../data/small-json.ts'
+import type { NewToken } from '../../lib/vault/creates.ts'
+import { Vault } from '../../lib/vault/vault.ts'
+import { indicesInOrder, tokenId, tokenValue } from '../data/small-json.ts'
 import { freePort, type Role, startChild } from './child.ts'
+import { fill } from './fill.ts'
 import type { Contender, Scene } from './scene.ts'
 
 /** A vault on disk with its tokens, not open. */
@@ -22,45 +24,39 @@ export interface Population {
   readonly ids: string
 }
 
-/** Fills a new vault with `tokens` tokens `tokenId(0)` … that hold `tokenValue(0)` …, through the vault's own door. */
+/** Fills a new vault with `tokens` tokens `tokenId(0)` … that hold `tokenValue(0)` …. */
 export async function populate(scene: Scene, seal: SealName, tokens: number): Promise<Population> {
   const folder = join(scene.folder, seal)
   mkdirSync(folder)
   writeFileSync(join(folder, 'master.key'), newMasterKey(), { mode: 0o600 })
-  const vault = await openPopulated(folder, seal)
-  const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: 'default' })
+  const masterKeys = masterKeysOf(folder)
+  const store = openLmdb(join(folder, 'data'))
+  const vault = await Vault.open({ store, masterKeys, seal, auditDirectory: join(folder, 'audit') })
+  const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: TENANT })
   await vault.close()
   return grow({ folder, seal, tokens: 0, apiKey: key, ids: join(folder, 'ids') }, tokens)
 }
 
 /** Adds tokens until there are so many; no process has it open. The file holds at most a million ids, spread evenly. */
 export async function grow(population: Population, tokens: number): Promise<Population> {
-  const { folder, seal, apiKey, ids } = population
-  const vault = await openPopulated(folder, seal)
-  const caller = await vault.authenticate(apiKey, newKeyMemo())
-  for (let at = population.tokens; at < tokens; at += BATCH) {
-    const batch = Array.from({ length: Math.min(BATCH, tokens - at) }, (_, n) => ({
-      id: tokenId(at + n),
-      type: 'card_number',
-      container: '/pci/high/',
-      data: JSON.stringify(tokenValue(at + n)),
-      expiresAt: null
-    }))
-    await vault.create(caller, batch, 'bench')
-  }
-  await vault.close()
+  const { folder, seal, ids } = population
+  const store = openLmdb(join(folder, 'data'))
+  const masterKeys = masterKeysOf(folder)
+  await fill({ store, masterKeys, seal, tenant: TENANT }, tokensInOrder(population.tokens, tokens))
+  await store.close()
   const stride = Math.ceil(tokens / MOST_IDS)
   writeFileSync(ids, Array.from({ length: Math.floor(tokens / stride) }, (_, at) => tokenId(at * stride)).join(''))
   return { ...population, tokens }
 }
 
-function openPopulated(folder: string, seal: SealName): Promise<Vault> {
-  return Vault.open({
-    store: openLmdb(join(folder, 'data')),
-    masterKeys: parseMasterKeys(readFileSync(join(folder, 'master.key'), 'utf8')),
-    seal,
-    auditDirectory: join(folder, 'audit')
-  })
+function masterKeysOf(folder: string): MasterKey[] {
+  return parseMasterKeys(readFileSync(join(folder, 'master.key'), 'utf8'))
+}
+
+function* tokensInOrder(from: number, to: number): Generator<{ id: string; draft: NewToken }> {
+  for (const index of indicesInOrder(from, to)) {
+    yield { id: tokenId(index), draft: DRAFTS[index % DRAFTS.length] as NewToken }
+  }
 }
 
 /** How `startSluice` differs from one worker on the proxy's core. */
@@ -149,5 +145,9 @@ function isReady(port: number): Promise<boolean> {
 }
 
 const MAIN = fileURLToPath(new URL('../../lib/main.ts', import.meta.url)).replace(/\.ts$/, '.js')
-const BATCH = 1000
+const TENANT = 'default'
+// As many as there are values.
+const DRAFTS = Array.from({ length: 8 }, (_, at): NewToken => {
+  return { type: 'card_number', container: '/pci/high/', data: JSON.stringify(tokenValue(at)), expiresAt: null }
+})
 const MOST_IDS = 1_000_000

@@ -1,16 +1,14 @@
-import { createHash, type KeyObject } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Caller } from '../../../lib/vault/access.ts'
-import { Keyring, type SealName } from '../../../lib/vault/keyring.ts'
+import type { SealName } from '../../../lib/vault/keyring.ts'
 import { newMasterKey, parseMasterKeys } from '../../../lib/vault/master-key.ts'
-import { Restorer } from '../../../lib/vault/restore.ts'
 import { openLmdb } from '../../../lib/vault/stores/lmdb.ts'
-import type { TokenHeader } from '../../../lib/vault/token.ts'
-import { makeToken } from '../../../lib/vault/token-draft.ts'
 import type { NewToken } from '../../../lib/vault/creates.ts'
 import { newKeyMemo, Vault } from '../../../lib/vault/vault.ts'
+import { fill } from '../../kit/fill.ts'
 import { quick } from '../../kit/options.ts'
 
 export interface BenchVault {
@@ -45,8 +43,7 @@ export async function benchVault(filling: Filling = {}): Promise<BenchVault> {
   const store = openLmdb(join(directory, 'store'))
   if (token !== undefined && !isFilled) {
     const started = process.hrtime.bigint()
-    const keyring = await Keyring.open({ store, masterKeys, seal })
-    await fill(new Restorer({ store, keyring }), await keyring.tenantKey(TENANT), count, token)
+    await fill({ store, masterKeys, seal, tenant: TENANT }, tokens(count, token))
     const seconds = Number(process.hrtime.bigint() - started) / 1e9
     if (!quick) process.stdout.write(`  ${count} tokens written in ${seconds.toFixed(1)} s\n`)
     writeFileSync(join(directory, 'filled'), '')
@@ -61,19 +58,8 @@ export async function benchVault(filling: Filling = {}): Promise<BenchVault> {
   return { vault, caller, key, close }
 }
 
-async function fill(restorer: Restorer, hmac: KeyObject, count: number, token: (n: number) => NewToken): Promise<void> {
-  const stamp = { createdAt: Date.now(), createdBy: 'bench', cvcTakenAt: 0 }
-  let draft: NewToken | null = null
-  let header: TokenHeader | null = null
-  for (let n = 0; n < count; n++) {
-    const next = token(n)
-    if (next !== draft || header === null) header = makeToken(next, stamp, hmac).header
-    draft = next
-    const added = restorer.add({ tenant: TENANT, id: idAt(n, count), header, data: next.data }, true)
-    if (added instanceof Promise) await added
-  }
-  const { made } = await restorer.finish()
-  if (made !== count) throw new Error(`made ${made} of ${count}`)
+function* tokens(count: number, draft: (n: number) => NewToken): Generator<{ id: string; draft: NewToken }> {
+  for (let n = 0; n < count; n++) yield { id: idAt(n, count), draft: draft(n) }
 }
 
 /** The id of the nth of `count` tokens: a UUID, later than the one before as the ids of an export are. */
