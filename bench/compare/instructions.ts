@@ -2,7 +2,7 @@
  * User-space instructions per request of the proxy process alone, 1 KiB of JSON over TLS on both sides: untouched, and with
  * four tokens. Counted by Linux perf, or where that cannot (virtual machines) by valgrind, if it is installed: the one
  * figure that a busy machine does not change. A quick run is as long as a full one, since both are held against the
- * baseline (bench/kit/baseline.ts). `--peers=http-proxy,nginx+lua`, `--warm=6000`, `--requests=500`.
+ * baseline (bench/kit/baseline.ts). `--peers=http-proxy,nginx+lua`, `--warm=10000`, `--requests=500`.
  */
 import { plainBody } from '../data/small-json.ts'
 import { callgrindCounter, callgrindWords, hasValgrind } from '../kit/callgrind.ts'
@@ -27,12 +27,12 @@ process.exit(0)
 async function run(): Promise<void> {
   const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
   if (!perf) wrapProxies(callgrindWords(scene.folder))
-  const peers = option('peers', 'http-proxy,nginx,nginx+lua').split(',')
+  const peers = option('peers', 'http-proxy,nginx+lua').split(',')
   const { entries: substituted, ids } = await substituting(scene, count('tokens', 5000, 5000), peers)
   const entries = [...untouched(substituted), ...substituted]
   const load = startProgram('load', 'load', new URL('../kit/load.ts', import.meta.url))
   scene.add(load)
-  const warm = count('warm', 6000, 6000)
+  const warm = count('warm', 10_000, 10_000)
   const requests = count('requests', 500, 500)
   const counts = new Map<Entry, number>()
   for (const entry of entries) {
