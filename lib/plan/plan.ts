@@ -83,6 +83,8 @@ export interface Intent<Peer = unknown, Rules = unknown> {
   readonly reason: string | null
   /** What of the response is vaulted: `proxy/held-response.ts`; null = it passes as it is. */
   readonly responseRules: Rules | null
+  /** The texts that `{{ config: key }}` stands for in a body; null = there is no such subject. */
+  readonly configuration: Readonly<Record<string, string>> | null
   /** What is made of the whole request and the whole response on their way; null = nothing. Not beside `responseRules`. */
   readonly transforms: Transforms | null
 }
@@ -144,6 +146,7 @@ export function planRequest<Peer, Rules>(
     traceId: intent.traceId,
     reason: intent.reason,
     responseRules: intent.responseRules,
+    configuration: intent.configuration,
     transforms: intent.transforms,
     head: outgoingHead(intent, intent.target, intent.fieldLines),
     mode: decision.mode,

@@ -10,6 +10,7 @@ import type { Scanner } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
 import type { BufferBudget } from './buffer-budget.ts'
+import { ConfiguredVault } from './configured.ts'
 import { Decoder, type DecodeSink } from './decode.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse, type ReadyResponse } from './held-response.ts'
@@ -87,7 +88,9 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     this.#caller = caller
     this.#parts = parts
     this.#held = new HeldBody(parts.buffers)
-    this.#substitution = new Substitution(plan, caller, parts.vault, this)
+    const { configuration } = plan
+    const reveals = configuration === null ? parts.vault : new ConfiguredVault(parts.vault, configuration)
+    this.#substitution = new Substitution(plan, caller, parts.vault, reveals, this)
     this.#mode = plan.mode === 'pass' ? PASS : plan.mode === 'whole' ? WHOLE : STREAM
   }
 
@@ -598,7 +601,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     this.#held.release()
     this.#inbox.length = 0
     this.#outgoing = null
-    this.#substitution.end(this.#code ?? String(this.#destinationStatus))
+    this.#substitution.end(this.#code ?? (this.#destinationStatus > 0 ? String(this.#destinationStatus) : 'answered'))
     const isRefused = this.#code === null && this.#status >= 400
     this.#parts.done(
       recordOf(this.#plan, this.#caller, this.#client.acceptedAt, this.#times, {

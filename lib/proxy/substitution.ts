@@ -10,6 +10,7 @@ import type { HeadPiece } from '../scan/head.ts'
 import type { Spot } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Purpose } from '../vault/purpose.ts'
+import { NO_TOKEN } from './configured.ts'
 import type { ProxyVault } from './ports.ts'
 import type { Plaintexts } from './scrub.ts'
 
@@ -28,6 +29,7 @@ export class Substitution {
   readonly #plan: Plan
   readonly #caller: Caller
   readonly #vault: ProxyVault
+  readonly #reveals: Pick<ProxyVault, 'reveal'>
   readonly #owner: SubstitutionOwner
   /** One for each batch that was asked of the vault. */
   readonly #purposes: Purpose[] = []
@@ -37,10 +39,18 @@ export class Substitution {
   /** What was revealed, when the response may have to be cleared of it. */
   #plaintexts: Plaintexts | null = null
 
-  constructor(plan: Plan, caller: Caller, vault: ProxyVault, owner: SubstitutionOwner) {
+  /** @param reveals where values are asked for: the vault, or something in front of it */
+  constructor(
+    plan: Plan,
+    caller: Caller,
+    vault: ProxyVault,
+    reveals: Pick<ProxyVault, 'reveal'>,
+    owner: SubstitutionOwner
+  ) {
     this.#plan = plan
     this.#caller = caller
     this.#vault = vault
+    this.#reveals = reveals
     this.#owner = owner
   }
 
@@ -76,7 +86,7 @@ export class Substitution {
       }
     }
     const { tokensPerRequest } = this.#plan.limits
-    const found = this.#vault.reveal(this.#caller, subjects, this.#purpose(), tokensPerRequest)
+    const found = this.#reveals.reveal(this.#caller, subjects, this.#purpose(), tokensPerRequest)
     if (found instanceof Promise) {
       found.then(
         (all) => this.#revealed(spots, expressions, all, located),
@@ -149,7 +159,7 @@ export class Substitution {
 
   /** The cap is on the request: batches before this one count. */
   #countTokens(found: readonly Found[]): void {
-    for (const { id } of found) this.#countToken(id)
+    for (const { id } of found) if (id !== NO_TOKEN) this.#countToken(id)
     const limit = this.#plan.limits.tokensPerRequest
     if (this.tokens > limit) {
       throw new SluiceError('ERR_TOKEN_LIMIT', `The request names more than ${limit} tokens (limits.tokensPerRequest)`)
@@ -165,7 +175,9 @@ export class Substitution {
   #remember(found: readonly Found[], texts: readonly string[]): void {
     if (this.#plan.responseRules === null && this.#plan.transforms === null) return
     this.#plaintexts ??= []
-    for (const [at, { id, data }] of found.entries()) this.#plaintexts.push({ id, data, text: texts[at] ?? '' })
+    for (const [at, { id, data }] of found.entries()) {
+      if (id !== NO_TOKEN) this.#plaintexts.push({ id, data, text: texts[at] ?? '' })
+    }
   }
 }
 

@@ -52,6 +52,32 @@ t.test('a request that is signed without code', async (t) => {
   t.equal(sent?.header('x-literal'), `{{ ${card} }}`, 'tokens in headers need a permission of their own')
   t.equal(sent?.startLine, 'POST /v1/charges?a=b HTTP/1.1')
 
+  t.test('a body may draw upon the configuration too', async (t) => {
+    const mixed = `{"key":"{{ config: api_key }}","up":"{{ config: 'api_key' | upcase }}","pan":"{{ ${card}.number }}"}`
+    await invoke(proxy, key, { body: mixed })
+    const both = `{"key":"pk_live","up":"PK_LIVE","pan":"${NUMBER}"}`
+    t.equal(destination.requests.at(-1)?.body.toString(), both)
+    const form = { 'Content-Type': 'application/x-www-form-urlencoded' }
+    await invoke(proxy, key, { body: 'a={{ config: api_key }}&b=1', headers: form })
+    t.equal(destination.requests.at(-1)?.body.toString(), 'a=pk_live&b=1')
+    const filler = ' '.repeat(1_100_000)
+    await invoke(proxy, key, { body: `${mixed}${filler}` })
+    t.equal(destination.requests.at(-1)?.body.toString(), `${both}${filler}`, 'streamed')
+    const invoker = await proxy.newKey(['proxy:invoke'])
+    const weak = await invoke(proxy, key, { apiKey: invoker, body: '"{{ config: api_key }}"' })
+    t.equal(weak.body.toString(), '"pk_live"', 'it is no token')
+    const missing = await invoke(proxy, key, { body: `{"a":"{{ config: nobody }}","b":"{{ ${card} }}"}` })
+    t.match(proxyError(missing), { status: 400, code: 'ERR_TRANSFORM', forwarded: 'no' })
+    const named = { 'Sluice-Subjects': card }
+    const other = await invoke(proxy, key, { body: '"{{ config: api_key }}"', headers: named })
+    t.match(proxyError(other), { status: 400, code: 'ERR_SUBJECT_NOT_ALLOWED' })
+    const ephemeral = await invoke(proxy, null, {
+      headers: { 'BT-PROXY-URL': destination.url },
+      body: '"{{ config: api_key }}"'
+    })
+    t.match(proxyError(ephemeral), { status: 400, code: 'ERR_TOKEN_UNKNOWN' })
+  })
+
   t.test('with tokens in headers for a key that may', async (t) => {
     const apiKey = await proxy.newKey(['token:use', 'token:use:head'])
     await invoke(proxy, key, { apiKey, body, headers: { ...headers, 'X-Literal': `{{ ${card} | json: '$.number' }}` } })
@@ -109,6 +135,8 @@ t.test('a request that is signed without code', async (t) => {
     const answer = await invoke(proxy, open.key, { apiKey: null, headers: { 'X-A': '{{ config: api_key }}' } })
     t.equal(answer.status, 200)
     t.equal(destination.requests.at(-1)?.header('x-a'), '{{ config: api_key }}')
+    const stranger = await invoke(proxy, open.key, { apiKey: null, body: '"{{ config: api_key }}"' })
+    t.match(proxyError(stranger), { status: 400, code: 'ERR_TOKEN_UNKNOWN' })
     const ephemeral = { 'BT-PROXY-URL': destination.url, 'X-A': '{{ config: api_key }}' }
     await invoke(proxy, null, { headers: ephemeral })
     t.equal(destination.requests.at(-1)?.header('x-a'), '{{ config: api_key }}')

@@ -111,6 +111,7 @@ export async function newTransforming(options: TransformingOptions): Promise<Tra
         traceId: 'trace',
         reason: null,
         responseRules: null,
+        configuration: null,
         transforms: transforms()
       },
       limits,

@@ -184,10 +184,12 @@ function intentOf<Identity>(
   lines += `Via: 1.1 ${settings.viaName}\r\nBt-Trace-Id: ${traceId}\r\n`
   let filledLines = ''
   let transforms: Transforms | null = null
+  let configuration: Readonly<Record<string, string>> | null = null
   if (proxy !== null) {
     const { attached, document, steps } = proxy
     const call = { caller, attached, configuration: document.configuration, traceId, method: head.method }
-    // Whoever needs no key gets nothing of the configuration put into headers of his own.
+    // Whoever needs no key gets nothing of the configuration put into what is his own.
+    if (document.require_auth) configuration = document.configuration
     const looks = document.require_auth && looksForBraces(delimiters)
     const made = transformsFor(steps, { ...call, path: tailPath, query: tailQuery }, lines, looks, ports.transforms)
     ;({ lines, filledLines, transforms } = made)
@@ -233,6 +235,7 @@ function intentOf<Identity>(
     traceId,
     reason: null,
     responseRules: null,
+    configuration,
     transforms
   }
 }

@@ -163,6 +163,7 @@ class Call<Identity> {
       headTemplate: null,
       contentTypes: contentTypesOf(this.#controls.forwarded),
       responseRules: null,
+      configuration: null,
       transforms: null
     }
     const tokensPerRequest = Math.max(limits.tokensPerRequest, REFLECTED_TOKENS)
@@ -211,6 +212,7 @@ class Call<Identity> {
       headTemplate: headTemplate === null ? null : { ...headTemplate, lines: [...headTemplate.lines, fixedLines] },
       contentTypes: contentTypesOf([...forwarded, ...stored.fields]),
       responseRules: rules?.response ?? null,
+      configuration: null,
       transforms: null
     }
     const plan = planRequest(intent, limits, deadlines)
