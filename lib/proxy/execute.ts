@@ -503,6 +503,9 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
       return
     }
     this.#head = made.head
+    // What was made is held in the stead of what came, until the call is over.
+    this.#held.release()
+    if (made.body !== null) this.#held.hold(made.body)
     this.#begin(this.#outgoingHead(), made.body, 'none')
   }
 

@@ -153,7 +153,7 @@ function checkSize(text: string): void {
 }
 
 const badStatus = () => new SluiceError('ERR_HTTP_SYNTAX', 'A transform made a status that is none of 200 to 599')
-const isBodiless = (status: number): boolean => status === 204 || status === 304
+const isBodiless = (status: number): boolean => status === 204 || status === 205 || status === 304
 
 /** RFC 9110, 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/

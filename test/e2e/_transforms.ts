@@ -62,7 +62,7 @@ t.test('a request that is signed without code', async (t) => {
     t.equal(destination.requests.at(-1)?.body.toString(), 'a=pk_live&b=1')
     const filler = ' '.repeat(1_100_000)
     await invoke(proxy, key, { body: `${mixed}${filler}` })
-    t.equal(destination.requests.at(-1)?.body.toString(), `${both}${filler}`, 'streamed')
+    t.ok(destination.requests.at(-1)?.body.equals(Buffer.from(`${both}${filler}`)), 'streamed')
     const invoker = await proxy.newKey(['proxy:invoke'])
     const weak = await invoke(proxy, key, { apiKey: invoker, body: '"{{ config: api_key }}"' })
     t.equal(weak.body.toString(), '"pk_live"', 'it is no token')
@@ -368,10 +368,8 @@ t.test('a large body is masked in a thread, and does not hold others up', async 
     ]
   })
   const response = await invoke(proxy, key)
-  t.equal(
-    response.body.toString(),
-    body.replace(/5683\d+/g, (digits) => '*'.repeat(digits.length))
-  )
+  const masked = body.replace(/5683\d+/g, (digits) => '*'.repeat(digits.length))
+  t.ok(response.body.equals(Buffer.from(masked)))
 })
 
 t.test('the vendor’s SDKs write every kind of transform and read it back', async (t) => {

@@ -332,6 +332,23 @@ t.test('what a transform makes is bounded, on both sides', async (t) => {
   t.match(errorOf((await heads.proxy.request(plainRequest('{}'))).body), { code: 'ERR_HEAD_SIZE', forwarded: 'yes' })
 })
 
+t.test('what a transform made counts as held until the call is over', async (t) => {
+  let held = 0
+  let proxy: Transforming | null = null
+  const script = answering(() => {
+    held = proxy?.buffers.heldBytes ?? 0
+    return 'HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n'
+  })
+  const request: Request = async (given) => ({ ...given, body: Buffer.alloc(50_000, 'x') })
+  const response: Response = async (given) => ({ ...given, body: Buffer.from('no') })
+  proxy = (await newPair(t, { request, response }, script)).proxy
+  const answer = await proxy.request(plainRequest('{}'))
+  t.strictSame([answer.status, answer.body.length], [205, 0], 'nor is there a body where none may be')
+  t.equal(held, 50_000)
+  await proxy.record(0)
+  t.equal(proxy.buffers.heldBytes, 0)
+})
+
 t.test('headers that a transform makes stay in their field, and never frame', async (t) => {
   const bad: [name: string, value: string][] = [
     ['X-A', 'b\r\nX-C: d'],

@@ -134,7 +134,7 @@ function serve(port: NonNullable<typeof parentPort>): void {
 if (parentPort !== null && (workerData as { isMaskThread?: boolean } | null)?.isMaskThread === true) serve(parentPort)
 
 const tooLong = () => new SluiceError('ERR_TRANSFORM', 'The expression of a mask takes too long on this body')
-const LIMIT_MS = 2000
+const LIMIT_MS = 5000
 /** Beyond that, for a find that is under way. */
 const SPARE_MS = 1000
 const WAITING = 256
