@@ -96,6 +96,11 @@ export class Audit {
     this.#schedule()
   }
 
+  /** Hands everything appended so far to the kernel now, and calls back. */
+  flush(): void {
+    this.#flush()
+  }
+
   #append(line: string): void {
     this.#pending += line
     this.#pendingRecords++

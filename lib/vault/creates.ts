@@ -74,6 +74,7 @@ export class Creates {
         audit.release(this.#turn)
       }
       this.#turn.waiting.push({ caller, tokens, traceId, growing, intent, resolve, reject })
+      if (this.#turn.waiting.length >= TOGETHER) audit.flush()
     })
   }
 
@@ -259,3 +260,5 @@ const planted = () => {
 
 const RANDOM = /\balias_/
 const ATTEMPTS = 10
+/** So many go to the store at once, that its thread writes them while this one prepares the next. */
+const TOGETHER = 32

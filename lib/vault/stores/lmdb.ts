@@ -54,14 +54,14 @@ class LmdbStore implements Store {
   #views: Uint8Array[] = []
 
   constructor(path: string) {
-    // NOTE: its types lack the threshold. Without it a transaction begins with the second batch of a turn already.
+    // NOTE: its types lack the threshold.
     const options: RootDatabaseOptionsWithPath & { txnStartThreshold: number } = {
       path: join(path, 'vault.mdb'),
       maxDbs: 32,
       encoding: 'binary',
       // NOTE: with its own batching lmdb drops a promise, whose rejection on a full disk would end the process.
       eventTurnBatching: false,
-      txnStartThreshold: Number.MAX_SAFE_INTEGER,
+      txnStartThreshold: START_AT,
       separateFlushed: true
     }
     this.#root = open<Buffer, string>(options)
@@ -314,6 +314,8 @@ function bounds(range: Range) {
   return { ...lower, ...offset, end, limit }
 }
 
+/** Instructions of one event-loop turn: those of some thirty creates. */
+const START_AT = 180
 const KEPT_VIEWS = 1024
 
 function unavailable(cause: unknown): SluiceError {
