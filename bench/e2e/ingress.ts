@@ -112,7 +112,7 @@ async function measure(scene: Scene, subject: Subject, amount: Amount): Promise<
 
 /** Every connection has carried a request, and then idles. */
 async function idleConnections(scene: Scene): Promise<Row[]> {
-  const connections = count('connections', 10_000, 50)
+  const connections = count('connections', 2000, 50)
   const rows: Row[] = []
   for (const name of NAMES) {
     const subject = await start(scene, name)
