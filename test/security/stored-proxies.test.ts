@@ -211,6 +211,16 @@ t.test('no key of ours reaches the destination, however it is sent', async (t) =
   }
 })
 
+t.test('a Connection field takes no control away that a gateway in front of Sluice has set', async (t) => {
+  const { key } = await newStoredProxy(proxy, url)
+  const before = heard()
+  const headers = { Connection: 'BT-PROXY-KEY, Sluice-Subjects', 'BT-PROXY-URL': evil.url }
+  t.equal((await invoke(proxy, key, { headers })).status, 200)
+  t.equal(heard(), before, 'the stored proxy says where to')
+  const narrowed = await invoke(proxy, key, { body, headers: { ...headers, 'Sluice-Subjects': 'another' } })
+  t.match(proxyError(narrowed), { code: 'ERR_SUBJECT_NOT_ALLOWED', status: 400 })
+})
+
 t.test('secrets that stay while the destination moves: whoever was never told them would be sent them', async (t) => {
   const { client } = await certificates()
   const secrets = { configuration: { KEY: 'marked-secret' }, client_certificate: `${client.cert}${client.key}` }

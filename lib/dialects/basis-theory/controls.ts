@@ -63,7 +63,8 @@ export function readControls(head: RequestHead, viaName: string): Controls {
     const name = fields[at] as string
     const value = fields[at + 1] as string
     const { lower, kind } = fieldName(name)
-    if (listed?.has(lower)) continue
+    // A control is for us, whatever Connection says: nobody behind a gateway takes one away that it has set.
+    if (kind !== FIELD_CONTROL && listed?.has(lower)) continue
     switch (kind) {
       case FIELD_FORWARD:
         if (lower === 'x-api-key') {
