@@ -29,6 +29,10 @@ function watched(directory: string): Store {
       asked.push('write')
       return store.write(batch)
     },
+    writeEach: (batches: Parameters<Store['writeEach']>[0]) => {
+      for (const _ of batches) asked.push('write')
+      return store.writeEach(batches)
+    },
     keys: store.keys.bind(store),
     scan: store.scan.bind(store),
     count: store.count.bind(store),
