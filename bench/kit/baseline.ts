@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Circumstances } from './machine.ts'
 import { number, parseRows, type Row } from './report.ts'
@@ -31,6 +32,7 @@ export function keepBaseline(rows: readonly Row[], where: Circumstances): void {
   const names = new Set(fresh.flatMap(figuresOf).map(([name]) => name))
   const old = kept().filter((row) => !figuresOf(row).some(([name]) => names.has(name)))
   const lines = [...old, ...fresh.map((row) => ({ ...row, where }))].map((row) => `${JSON.stringify(row)}\n`)
+  mkdirSync(dirname(FILE), { recursive: true })
   writeFileSync(FILE, lines.join(''))
 }
 
