@@ -2,16 +2,19 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { createServer } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DOMParser } from '@xmldom/xmldom'
 import t from 'tap'
 import { comparedWithBaseline } from '../bench/kit/baseline.ts'
+import { listenOnLoopback, startProgram } from '../bench/kit/child.ts'
 import { BodyCount } from '../bench/kit/body-count.ts'
 import { graphs } from '../bench/kit/graphs.ts'
 import type { Row } from '../bench/kit/report.ts'
 import { svg } from '../bench/kit/svg.ts'
+import { certificates } from './kit/certificates.ts'
 import { memoryIsVisible } from './kit/memory.ts'
 import { ROOT } from './kit/sources.ts'
 
@@ -69,11 +72,39 @@ t.test('a graph is well-formed, and its marks stand within its axes', (t) => {
     t.equal(circles.length, sizes.length)
     for (const circle of circles) {
       const [x, y] = [Number(circle.getAttribute('cx')), Number(circle.getAttribute('cy'))]
-      t.ok(x >= 76 && x <= 612 && y >= 70 && y <= 396, `${x}, ${y}`)
+      t.ok(x >= 84 && x <= 620 && y >= 70 && y <= 396, `${x}, ${y}`)
     }
     t.match(document.documentElement?.textContent, 'Sluice <&> pipe')
+    t.match(document.documentElement?.textContent, /100 B.*100 MB.*10 µs.*1 s/s)
   }
   t.end()
+})
+
+t.test('of many connections each carries a request at once: no server takes it for a silent one', async (t) => {
+  const { ca, server: tls } = await certificates()
+  const folder = t.testdir({ 'ca.pem': ca })
+  const connections = new Set<Duplex>()
+  let requests = 0
+  const server = createServer(tls, (socket) => {
+    connections.add(socket)
+    socket.once('data', () => {
+      requests++
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    })
+  })
+  const load = startProgram('load', 'anywhere', new URL('../bench/kit/load.ts', import.meta.url))
+  t.teardown(() => load.stop())
+  t.teardown(() => {
+    for (const socket of connections) socket.destroy()
+    server.close()
+  })
+  const port = await listenOnLoopback(server)
+  const head = 'POST / HTTP/1.1\r\nHost: localhost\r\n'
+  const target = { port, ca: join(folder, 'ca.pem'), head, texts: ['hello'], ids: null, idBytes: 0, answer: 'ok' }
+  await load.ask('connect', { ...target, connections: 70 })
+  t.equal(requests, 70)
+  await load.ask('grow', 80)
+  t.same([connections.size, requests], [150, 150])
 })
 
 t.test('npm run bench says how it is used, and refuses what it does not know', async (t) => {

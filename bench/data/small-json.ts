@@ -41,9 +41,9 @@ export function tokenId(index: number): string {
   return `${mixed}-${tail.slice(8)}-4${mixed.slice(1, 4)}-8${mixed.slice(5)}-${tail}`
 }
 
-/** The indices from `from` to below `to`, in the order of their ids. */
-export function* indicesInOrder(from: number, to: number): Generator<number> {
-  const mixed = Uint32Array.from({ length: to - from }, (_, at) => Math.imul(from + at + 1, MIX)).sort()
+/** The indices of so many tokens, in the order of their ids. */
+export function* indicesInOrder(tokens: number): Generator<number> {
+  const mixed = Uint32Array.from({ length: tokens }, (_, at) => Math.imul(at + 1, MIX)).sort()
   for (const one of mixed) yield (Math.imul(one, UNMIX) >>> 0) - 1
 }
 

@@ -25,17 +25,19 @@ const [pipe, httpProxy, sluice] = [
   await startPeer(scene, 'http-proxy'),
   await startSluice(scene, population)
 ]
+const { ids } = population
+const [json, binary] = ['application/json', 'application/octet-stream']
 const lines: Line[] = [
-  { name: 'http-proxy', contender: httpProxy, contentType: 'application/json', substitutes: false },
-  { name: 'Sluice, JSON, a token', contender: sluice, contentType: 'application/json', substitutes: true },
-  { name: 'Sluice, binary', contender: sluice, contentType: 'application/octet-stream', substitutes: false },
-  { name: 'bare TLS pipe', contender: pipe, contentType: 'application/json', substitutes: false }
+  { name: 'http-proxy', contender: httpProxy, contentType: json, ids, substitutes: false },
+  { name: 'Sluice, JSON, a token', contender: sluice, contentType: json, ids, substitutes: true },
+  { name: 'Sluice, binary', contender: sluice, contentType: binary, ids, substitutes: false },
+  { name: 'bare TLS pipe', contender: pipe, contentType: json, ids, substitutes: false }
 ]
 const points = SIZES.map((bytes): Point => {
   const requests = Math.ceil(Math.min(quick ? 50 : 1500, Math.max(2, (quick ? 2e6 : 3e7) / bytes)))
   const connections = Math.min(8, Math.ceil(3e6 / bytes))
   return { x: bytes, name: `${bytes} B`, ...jsonBody(1, bytes), requests, connections, inFlight: connections }
 })
-report(await sweep('e2e/by-body-size', scene, population.ids, points, lines, quick ? 1 : 2))
+report(await sweep('e2e/by-body-size', scene, points, lines, quick ? 1 : 2))
 await scene.close()
 process.exit(0)

@@ -14,10 +14,17 @@ const CONNECTIONS = quick ? [1, 100] : [1, 3, 10, 30, 100, 300, 1000, 3000, 10_0
 limitTime(quick ? 90 : 600)
 const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
 const population = await populate(scene, 'aes-256-gcm', quick ? 1000 : 100_000)
+const { ids } = population
 const contentType = 'application/json'
 const lines: Line[] = [
-  { name: 'http-proxy, untouched', contender: await startPeer(scene, 'http-proxy'), contentType, substitutes: false },
-  { name: 'Sluice, four tokens', contender: await startSluice(scene, population), contentType, substitutes: true }
+  {
+    name: 'http-proxy, untouched',
+    contender: await startPeer(scene, 'http-proxy'),
+    contentType,
+    ids,
+    substitutes: false
+  },
+  { name: 'Sluice, four tokens', contender: await startSluice(scene, population), contentType, ids, substitutes: true }
 ]
 const points = CONNECTIONS.map(
   (connections): Point => ({
@@ -29,6 +36,6 @@ const points = CONNECTIONS.map(
     inFlight: 32
   })
 )
-report(await sweep('e2e/by-connections', scene, population.ids, points, lines, 1))
+report(await sweep('e2e/by-connections', scene, points, lines, 1))
 await scene.close()
 process.exit(0)

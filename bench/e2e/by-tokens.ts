@@ -22,15 +22,22 @@ const aes = await populate(scene, 'aes-256-gcm', tokens)
 const xchacha = await populate(scene, 'xchacha20-poly1305', tokens)
 const table = join(scene.folder, 'table')
 writeFileSync(table, tokenTable(tokens))
+const { ids } = aes
 const contentType = 'application/json'
 const lines: Line[] = [
-  { name: 'Sluice, AES-256-GCM', contender: await startSluice(scene, aes), contentType, substitutes: true },
-  { name: 'Sluice, XChaCha20', contender: await startSluice(scene, xchacha), contentType, substitutes: true },
-  { name: 'http-proxy, untouched', contender: await startPeer(scene, 'http-proxy'), contentType, substitutes: false }
+  { name: 'Sluice, AES-256-GCM', contender: await startSluice(scene, aes), contentType, ids, substitutes: true },
+  { name: 'Sluice, XChaCha20', contender: await startSluice(scene, xchacha), contentType, ids, substitutes: true },
+  {
+    name: 'http-proxy, untouched',
+    contender: await startPeer(scene, 'http-proxy'),
+    contentType,
+    ids,
+    substitutes: false
+  }
 ]
 const lua = await startNativePeer(scene, 'nginx+lua', table)
 if (lua === null) process.stdout.write('nginx+lua is not installed here\n')
-else lines.push({ name: 'nginx + Lua', contender: lua, contentType, substitutes: true })
+else lines.push({ name: 'nginx + Lua', contender: lua, contentType, ids, substitutes: true })
 const points = TOKENS.map(
   (tokens): Point => ({
     x: tokens,
@@ -41,6 +48,6 @@ const points = TOKENS.map(
     inFlight: 16
   })
 )
-report(await sweep('e2e/by-tokens', scene, aes.ids, points, lines, quick ? 1 : 2))
+report(await sweep('e2e/by-tokens', scene, points, lines, quick ? 1 : 2))
 await scene.close()
 process.exit(0)

@@ -256,8 +256,20 @@ function guard(): void {
     for (const handle of running) handle.kill('SIGKILL')
   })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
-  const own = coresOf('load')
-  if (own !== null) spawnSync('taskset', ['-a', '-c', '-p', own, String(process.pid)])
+  pinOwn(coresOf('load'))
+}
+
+/** Lets this process use every core while it does some work of its own, which is not measured. */
+export async function onAllCores(work: () => Promise<void>): Promise<void> {
+  guard()
+  pinOwn(coresOf('anywhere'))
+  await work()
+  pinOwn(coresOf('load'))
+}
+
+/** All threads. */
+function pinOwn(cores: string | null): void {
+  if (cores !== null) spawnSync('taskset', ['-a', '-c', '-p', cores, String(process.pid)])
 }
 
 /** The proxy has the first core, load the second, the upstream the third (or the second); null where nothing can be pinned. */

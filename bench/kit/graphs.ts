@@ -15,12 +15,16 @@ export function graphs(rows: readonly Row[]): Drawn[] {
     const figure = own.every((row) => row.figures[INSTRUCTIONS] !== undefined) ? INSTRUCTIONS : CPU
     const lines = [...new Set(own.map((row) => row.subject))].map((name) => ({
       name,
+      isOurs: name.startsWith('Sluice'),
       points: own
         .filter((row) => row.subject === name)
         .map((row) => [row.x ?? 0, row.figures[figure] ?? 0] as const)
         .sort(([a], [b]) => a - b)
     }))
-    const y: Axis = { label: figure === CPU ? 'CPU µs per request' : 'user instructions per request', scale: plan.y }
+    const y: Axis =
+      figure === CPU
+        ? { label: 'CPU time per request', scale: plan.y, unit: 'µs' }
+        : { label: 'user instructions per request', scale: plan.y, unit: 'count' }
     return [{ file: `${plan.bench.replace(/.*\//, '')}.svg`, graph: { ...plan, y, lines } }]
   })
 }
@@ -32,29 +36,33 @@ const PLANS = [
   {
     bench: 'e2e/by-body-size',
     title: 'Cost by body size',
-    note: `${OF} A straight slope is cost per byte.`,
-    x: { label: 'bytes of body', scale: 'log' },
+    note: OF,
+    x: { label: 'body', scale: 'log', unit: 'bytes' },
+    places: [
+      { x: 16_384, why: 'one TLS record: 16 KiB' },
+      { x: 1_048_576, why: 'read whole: 1 MiB' }
+    ],
     y: 'log'
   },
   {
     bench: 'e2e/by-tokens',
     title: 'Cost by tokens in a request',
     note: `${OF} 8 KiB of JSON.`,
-    x: { label: 'tokens', scale: 'linear' },
+    x: { label: 'tokens in the request', scale: 'linear', unit: 'count' },
     y: 'linear'
   },
   {
     bench: 'e2e/by-connections',
     title: 'Cost by open connections',
     note: `${OF} 1 KiB of JSON, on all connections in turn.`,
-    x: { label: 'open client connections', scale: 'log' },
+    x: { label: 'open client connections', scale: 'log', unit: 'count' },
     y: 'linear'
   },
   {
     bench: 'e2e/by-vault-size',
     title: 'Cost by size of the vault',
     note: `${OF} 1 KiB of JSON, four tokens spread over all of the vault.`,
-    x: { label: 'tokens in the vault', scale: 'log' },
+    x: { label: 'tokens in the vault', scale: 'log', unit: 'count' },
     y: 'linear'
   }
 ] as const

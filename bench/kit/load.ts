@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
-import { connect, type TLSSocket } from 'node:tls'
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { serveCommands } from './child.ts'
 
 /** Argument of `connect`. */
@@ -60,6 +60,8 @@ let latencies: RecordableHistogram = createHistogram()
 let left = 0
 let pending = 0
 let finish: ((error: Error | null) => void) | null = null
+/** Why a connection was lost while no run was under way. */
+let broken: Error | null = null
 
 serveCommands({
   connect: async (wanted: Target) => {
@@ -67,38 +69,36 @@ serveCommands({
     if (target.ids !== null) ids = readFileSync(target.ids)
     idle = []
     front = 0
+    broken = null
     await openMore(target.connections)
   },
   /** So many more connections like those. */
   grow: openMore,
-  run: async (amount: Amount): Promise<Outcome> => {
-    latencies = createHistogram({ lowest: 1, highest: 60e9, figures: 3 })
-    left = amount.requests
-    pending = 0
-    firstIds = null
-    const start = process.hrtime.bigint()
-    const done = new Promise<void>((resolve, reject) => {
-      finish = (error) => (error === null ? resolve() : reject(error))
-    })
-    returnIdle = amount.rate > 0
-    if (amount.rate > 0) keepRate(start, amount)
-    else for (let n = amount.inFlight ?? idle.length - front; n > 0; n--) next()?.next(process.hrtime.bigint())
-    await done
-    finish = null
-    return {
-      requests: amount.requests,
-      seconds: Number(process.hrtime.bigint() - start) / 1e9,
-      p50Us: latencies.percentile(50) / 1e3,
-      p99Us: latencies.percentile(99) / 1e3,
-      p999Us: latencies.percentile(99.9) / 1e3,
-      firstIds: firstIds ?? []
-    }
-  },
+  run,
   close: () => {
     for (const connection of idle.splice(0).slice(front)) connection.close()
     front = 0
   }
 })
+
+async function run(amount: Amount): Promise<Outcome> {
+  latencies = createHistogram({ lowest: 1, highest: 60e9, figures: 3 })
+  firstIds = null
+  const start = process.hrtime.bigint()
+  const done = begin(amount.requests)
+  returnIdle = amount.rate > 0
+  if (amount.rate > 0) keepRate(start, amount)
+  else for (let n = amount.inFlight ?? idle.length - front; n > 0; n--) next()?.next(process.hrtime.bigint())
+  await done
+  return {
+    requests: amount.requests,
+    seconds: Number(process.hrtime.bigint() - start) / 1e9,
+    p50Us: latencies.percentile(50) / 1e3,
+    p99Us: latencies.percentile(99) / 1e3,
+    p999Us: latencies.percentile(99.9) / 1e3,
+    firstIds: firstIds ?? []
+  }
+}
 
 /** Starts what is due, every millisecond; what finds no idle connection waits, and its clock runs. */
 function keepRate(start: bigint, amount: Amount): void {
@@ -126,25 +126,52 @@ function next(): Connection | undefined {
   return connection
 }
 
-/** Some at a time: a handshake has to be answered within its time. */
+/**
+ * Some at a time: a handshake has to be answered within its time. Where there are more than that, each carries a request as
+ * soon as it is open: servers close a connection that has been silent from its beginning (Sluice after 10 s, Node after 60),
+ * and to open thousands takes longer.
+ */
 async function openMore(count: number): Promise<void> {
-  const ca = readFileSync(target.ca)
-  for (let opened = 0; opened < count; opened += AT_ONCE) {
-    const some = Array.from({ length: Math.min(AT_ONCE, count - opened) }, () => open(ca))
-    idle.push(...(await Promise.all(some)))
+  const secureContext = createSecureContext({ ca: readFileSync(target.ca) })
+  for (let done = 0; done < count; done += AT_ONCE) {
+    const some = Array.from({ length: Math.min(AT_ONCE, count - done) }, () => open(secureContext))
+    const opened = await Promise.all(some)
+    if (count > AT_ONCE) await greet(opened)
+    else idle.push(...opened)
   }
+}
+
+/** One request on each; then they wait. */
+async function greet(connections: readonly Connection[]): Promise<void> {
+  const done = begin(connections.length)
+  for (const connection of connections) connection.next(process.hrtime.bigint())
+  await done
+}
+
+/** A run of so many requests, none of which is sent yet: resolves when all are answered. */
+function begin(requests: number): Promise<void> {
+  left = requests
+  pending = 0
+  return new Promise<void>((resolve, reject) => {
+    finish = (error) => {
+      finish = null
+      if (error === null) resolve()
+      else reject(error)
+    }
+    if (broken !== null) finish(broken)
+  })
 }
 
 /** Whether a connection waits after its answer (open loop) or the next request is sent at once. */
 let returnIdle = false
 
-function open(ca: Buffer): Promise<Connection> {
+function open(secureContext: SecureContext): Promise<Connection> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       host: '127.0.0.1',
       port: target.port,
       servername: 'localhost',
-      ca,
+      secureContext,
       ALPNProtocols: ['http/1.1']
     })
     socket.setNoDelay(true)
@@ -159,6 +186,7 @@ class Connection {
   /** Offsets of the ids in the request. */
   readonly #places: readonly number[]
   #due = 0n
+  #sent = 0
   #held: Buffer | null = null
 
   constructor(socket: TLSSocket) {
@@ -190,6 +218,7 @@ class Connection {
     }
     left--
     pending++
+    this.#sent++
     this.#due = due
     if (ids !== null) {
       for (const place of this.#places) {
@@ -249,7 +278,8 @@ class Connection {
   }
 
   #fail(why: string): void {
-    finish?.(new Error(why))
+    broken = new Error(`${why} (port ${target.port}, ${this.#sent} requests on it, one of ${target.connections})`)
+    finish?.(broken)
   }
 }
 

@@ -1,15 +1,15 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { SealName } from '../../lib/vault/keyring.ts'
-import { type MasterKey, newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
+import { newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
 import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
 import type { NewToken } from '../../lib/vault/creates.ts'
 import { Vault } from '../../lib/vault/vault.ts'
 import { indicesInOrder, tokenId, tokenValue } from '../data/small-json.ts'
-import { freePort, type Role, startChild } from './child.ts'
+import { freePort, onAllCores, type Role, startChild } from './child.ts'
 import { fill } from './fill.ts'
 import type { Contender, Scene } from './scene.ts'
 
@@ -24,37 +24,37 @@ export interface Population {
   readonly ids: string
 }
 
-/** Fills a new vault with `tokens` tokens `tokenId(0)` … that hold `tokenValue(0)` …. */
-export async function populate(scene: Scene, seal: SealName, tokens: number): Promise<Population> {
-  const folder = join(scene.folder, seal)
-  mkdirSync(folder)
-  writeFileSync(join(folder, 'master.key'), newMasterKey(), { mode: 0o600 })
-  const masterKeys = masterKeysOf(folder)
+/**
+ * A vault with `tokens` tokens `tokenId(0)` … that hold `tokenValue(0)` …, in the scene's folder; or in `kept`, which stays:
+ * when it holds one that was filled before, that one is taken. The file of ids holds a million at most, spread evenly.
+ */
+export async function populate(scene: Scene, seal: SealName, tokens: number, kept?: string): Promise<Population> {
+  const folder = kept ?? join(scene.folder, `${seal}-${tokens}`)
+  const done = join(folder, 'filled')
+  const isFilled = existsSync(done)
+  if (!isFilled) {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'master.key'), newMasterKey(), { mode: 0o600 })
+  }
+  const masterKeys = parseMasterKeys(readFileSync(join(folder, 'master.key'), 'utf8'))
   const store = openLmdb(join(folder, 'data'))
+  const begun = performance.now()
+  if (!isFilled) await onAllCores(() => fill({ store, masterKeys, seal, tenant: TENANT }, tokensInOrder(tokens)))
+  const seconds = (performance.now() - begun) / 1000
+  if (seconds > LONG_S) process.stdout.write(`  ${tokens} tokens written in ${seconds.toFixed(0)} s\n`)
   const vault = await Vault.open({ store, masterKeys, seal, auditDirectory: join(folder, 'audit') })
   const { key } = await vault.createKey({ name: 'bench', permissions: ['*'], tenant: TENANT })
   await vault.close()
-  return grow({ folder, seal, tokens: 0, apiKey: key, ids: join(folder, 'ids') }, tokens)
-}
-
-/** Adds tokens until there are so many; no process has it open. The file holds at most a million ids, spread evenly. */
-export async function grow(population: Population, tokens: number): Promise<Population> {
-  const { folder, seal, ids } = population
-  const store = openLmdb(join(folder, 'data'))
-  const masterKeys = masterKeysOf(folder)
-  await fill({ store, masterKeys, seal, tenant: TENANT }, tokensInOrder(population.tokens, tokens))
-  await store.close()
+  const ids = join(folder, 'ids')
   const stride = Math.ceil(tokens / MOST_IDS)
   writeFileSync(ids, Array.from({ length: Math.floor(tokens / stride) }, (_, at) => tokenId(at * stride)).join(''))
-  return { ...population, tokens }
+  writeFileSync(done, '')
+  return { folder, seal, tokens, apiKey: key, ids }
 }
 
-function masterKeysOf(folder: string): MasterKey[] {
-  return parseMasterKeys(readFileSync(join(folder, 'master.key'), 'utf8'))
-}
-
-function* tokensInOrder(from: number, to: number): Generator<{ id: string; draft: NewToken }> {
-  for (const index of indicesInOrder(from, to)) {
+function* tokensInOrder(tokens: number): Generator<{ id: string; draft: NewToken }> {
+  for (const index of indicesInOrder(tokens)) {
     yield { id: tokenId(index), draft: DRAFTS[index % DRAFTS.length] as NewToken }
   }
 }
@@ -151,3 +151,4 @@ const DRAFTS = Array.from({ length: 8 }, (_, at): NewToken => {
   return { type: 'card_number', container: '/pci/high/', data: JSON.stringify(tokenValue(at)), expiresAt: null }
 })
 const MOST_IDS = 1_000_000
+const LONG_S = 10

@@ -5,23 +5,35 @@ export interface Graph {
   readonly note: string
   readonly x: Axis
   readonly y: Axis
+  /** Places on the x axis where something changes for a reason, and the reason. */
+  readonly places?: readonly Place[]
   readonly lines: readonly GraphLine[]
 }
 
 export interface Axis {
   readonly label: string
   readonly scale: 'log' | 'linear'
+  /** What its numbers are: they are written as 20 kB, 1.5 ms, 20 k. */
+  readonly unit: 'bytes' | 'µs' | 'count'
+}
+
+export interface Place {
+  readonly x: number
+  readonly why: string
 }
 
 export interface GraphLine {
   readonly name: string
+  /** One that the graph is about: drawn stronger, and above those that it is compared with. */
+  readonly isOurs: boolean
   /** [x, y], ascending in x. */
   readonly points: readonly (readonly [number, number])[]
 }
 
 /**
- * The graph as an SVG document of 820 × 460: dark where the reader's system is, on a ground of its own, so that it can be
- * read on any page. Lines are told apart by colour and by the form of their marks, and named where they end.
+ * The graph as an SVG document of 840 × 460: dark where the reader's system is, on a ground of its own, so that it can be
+ * read on any page. Lines are told apart by colour and by the form of their marks, and named where they end; a name that had
+ * to move away from its line's end is led to it.
  */
 export function svg(graph: Graph): string {
   const points = graph.lines.flatMap((line) => line.points)
@@ -40,19 +52,27 @@ export function svg(graph: Graph): string {
   const parts = [
     `<text class="title" x="16" y="28">${escaped(graph.title)}</text>`,
     `<text class="quiet" x="16" y="48">${escaped(graph.note)}</text>`,
-    ...x.ticks.map((tick) => vertical(x.place(tick), amount(tick))),
-    ...y.ticks.map((tick) => horizontal(y.place(tick), amount(tick))),
+    ...x.ticks.map((tick) => vertical(x.place(tick), amount(tick, graph.x))),
+    ...y.ticks.map((tick) => horizontal(y.place(tick), amount(tick, graph.y))),
+    ...(graph.places ?? []).map(({ x: at, why }) => reason(x.place(at), why)),
     `<path class="axis" d="M${LEFT} ${TOP}V${BOTTOM}H${RIGHT}"/>`,
     `<text class="label" x="${(LEFT + RIGHT) / 2}" y="${HEIGHT - 12}" text-anchor="middle">${escaped(graph.x.label)}</text>`,
     `<text class="label" transform="rotate(-90)" x="${-(TOP + BOTTOM) / 2}" y="18" text-anchor="middle">${escaped(graph.y.label)}</text>`
   ]
-  const ends = spread(graph.lines.map((line) => y.place(line.points.at(-1)?.[1] ?? 1)))
-  for (const [at, line] of graph.lines.entries()) {
+  // Ours last, so that they lie above.
+  const lines = [...graph.lines].sort((a, b) => Number(a.isOurs) - Number(b.isOurs))
+  const colours = coloursOf(lines)
+  const ends = lines.map((line) => y.place(line.points.at(-1)?.[1] ?? 1))
+  const names = spread(ends)
+  for (const [at, line] of lines.entries()) {
     const placed = line.points.map(([px, py]) => [round(x.place(px)), round(y.place(py))] as const)
-    parts.push(`<g class="line c${at % COLOURS.length}">`)
+    const [end, name] = [round(ends[at] ?? 0), round(names[at] ?? 0)]
+    const colour = colours[at] ?? 0
+    parts.push(`<g class="line c${colour}${line.isOurs ? ' ours' : ''}">`)
     parts.push(`<path d="M${placed.map(([px, py]) => `${px} ${py}`).join('L')}"/>`)
-    parts.push(...placed.map(([px, py]) => mark(at, px, py)))
-    parts.push(`<text x="${RIGHT + 14}" y="${round((ends[at] ?? 0) + 4)}">${escaped(line.name)}</text></g>`)
+    parts.push(...placed.map(([px, py]) => mark(colour, px, py)))
+    parts.push(`<path class="lead" d="M${RIGHT + 7} ${end}L${RIGHT + 19} ${name}"/>`)
+    parts.push(`<text x="${RIGHT + 23}" y="${name + 4}">${escaped(line.name)}</text></g>`)
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">
 <title>${escaped(graph.title)}</title>
@@ -66,6 +86,12 @@ ${parts.join('\n')}
 interface Scale {
   readonly ticks: readonly number[]
   place(value: number): number
+}
+
+/** A number of `COLOURS` for each line: the first for ours, the others for the rest. */
+function coloursOf(lines: readonly GraphLine[]): number[] {
+  let [ours, others] = [0, OUR_COLOURS]
+  return lines.map(({ isOurs }) => (isOurs ? ours++ % OUR_COLOURS : others++ % COLOURS.length))
 }
 
 /** Maps values to pixels; its ends are ticks. */
@@ -121,6 +147,12 @@ function horizontal(y: number, label: string): string {
   return `<path class="grid" d="M${LEFT} ${at}H${RIGHT}"/><text class="tick" x="${LEFT - 8}" y="${at + 4}" text-anchor="end">${label}</text>`
 }
 
+/** Dashed, with its reason on its left at the top, where lines that rise leave room. */
+function reason(x: number, why: string): string {
+  const at = round(x)
+  return `<path class="place" d="M${at} ${TOP}V${BOTTOM}"/><text class="why" x="${at - 6}" y="${TOP + 16}" text-anchor="end">${escaped(why)}</text>`
+}
+
 function mark(form: number, x: number, y: number): string {
   switch (form % 4) {
     case 0:
@@ -134,10 +166,11 @@ function mark(form: number, x: number, y: number): string {
   }
 }
 
-/** 1, 20 k, 5 M. */
-function amount(value: number): string {
-  if (value >= 1e6) return `${round(value / 1e6)} M`
-  return value >= 1e3 ? `${round(value / 1e3)} k` : String(Number(value.toPrecision(6)))
+/** 1, 20 k, 5 M; 100 B, 20 kB; 50 µs, 1.5 ms, 2 s. */
+function amount(value: number, { unit }: Axis): string {
+  if (value === 0) return '0'
+  const power = value >= 1e6 ? 2 : value >= 1e3 ? 1 : 0
+  return `${Number((value / 1000 ** power).toPrecision(6))} ${UNITS[unit][power]}`.trimEnd()
 }
 
 function round(value: number): number {
@@ -148,25 +181,27 @@ function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }
 
-const [WIDTH, HEIGHT] = [820, 460]
-const [LEFT, RIGHT, TOP, BOTTOM] = [76, 612, 70, 396]
+const UNITS = { bytes: ['B', 'kB', 'MB'], µs: ['µs', 'ms', 's'], count: ['', 'k', 'M'] } as const
+const [WIDTH, HEIGHT] = [840, 460]
+const [LEFT, RIGHT, TOP, BOTTOM] = [84, 620, 70, 396]
 const LABEL_GAP = 18
 // [on light, on dark]: told apart by people who see fewer colours too.
 const COLOURS = [
   ['#0b62b8', '#6cb6ff'],
+  ['#0f7b6c', '#4fd1b5'],
   ['#b34700', '#ffa657'],
-  ['#1a7f4b', '#56d39b'],
   ['#8a3ea8', '#d2a8ff'],
-  ['#6b5900', '#e3c84c'],
-  ['#a40e3b', '#ff7b9c']
+  ['#6b5900', '#e3c84c']
 ] as const
+const OUR_COLOURS = 2
 const STYLE = `
 text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#1f2328}
 .title{font-size:16px;font-weight:600}.quiet,.tick{fill:#59636e;font-size:12px}
 .ground{fill:#fff}.grid{stroke:#d8dee4;stroke-width:1}.axis{fill:none;stroke:#59636e;stroke-width:1}
-.line path{fill:none;stroke-width:2;stroke-linejoin:round}.line text{font-weight:600}
+.line path{fill:none;stroke-width:1.5;stroke-linejoin:round}.ours path{stroke-width:3}.ours text{font-weight:600}
+.line .lead{stroke-width:1;opacity:.6}.place{stroke:#8c959f;stroke-dasharray:3 4}.why{fill:#59636e;font-size:11px}
 ${COLOURS.map(([light], at) => rulesOf(at, light)).join('')}
-@media (prefers-color-scheme:dark){text{fill:#e6edf3}.quiet,.tick{fill:#9198a1}.ground{fill:#0d1117}.grid{stroke:#30363d}.axis{stroke:#9198a1}
+@media (prefers-color-scheme:dark){text{fill:#e6edf3}.quiet,.tick{fill:#9198a1}.ground{fill:#0d1117}.grid{stroke:#30363d}.axis,.place{stroke:#9198a1}.why{fill:#9198a1}
 ${COLOURS.map(([, dark], at) => rulesOf(at, dark)).join('')}}
 `
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { ID_BYTES, valueOfId } from '../data/small-json.ts'
-import { cpuTime, startProgram } from './child.ts'
+import { type Child, cpuTime, startProgram } from './child.ts'
 import { instructionCounter, instructionsAreCounted } from './instructions.ts'
 import type { Amount, Outcome, Target } from './load.ts'
+import { quick } from './options.ts'
 import { median, type Row } from './report.ts'
 import type { Contender, Scene } from './scene.ts'
 import { ANSWER_BODY, type Counts } from './small-answer.ts'
@@ -26,6 +27,8 @@ export interface Line {
   readonly name: string
   readonly contender: Contender
   readonly contentType: string
+  /** File of ids that go into the texts; null when none has a place for one. */
+  readonly ids: string | null
   /** Whether values are put in the places of ids, or all goes on untouched. */
   readonly substitutes: boolean
   /** Points that it takes part in; all by default. */
@@ -34,51 +37,64 @@ export interface Line {
 
 /**
  * Measures every point of every line: CPU of the proxy process per request, and instructions where they are counted. At
- * each point the first request's body is compared with what it should be by its hash,.
- * Lines take turns; a figure is the median of the rounds. `ids` is a file of ids, null when no text has a place for one.
+ * each point the first request's body is compared with what it should be by its hash. Lines take turns, and each round goes
+ * over all points, so that an unquiet minute is no step in a line; a figure is the median of the rounds.
  */
 export async function sweep(
   bench: string,
   scene: Scene,
-  ids: string | null,
   points: readonly Point[],
   lines: readonly Line[],
   rounds: number
 ): Promise<Row[]> {
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
   scene.add(load)
-  const rows: Row[] = []
-  for (const point of points) {
-    const taking = lines.filter((line) => line.takes?.(point) !== false)
-    const measured = new Map<Line, Record<string, number>[]>(taking.map((line) => [line, []]))
-    for (let round = 0; round < rounds; round++) {
-      for (const line of taking) {
-        await load.ask('connect', targetOf(scene, ids, point, line))
-        await check(scene, (amount) => load.ask<Outcome>('run', amount), point, line)
-        measured.get(line)?.push(await measure(scene, (amount) => load.ask<Outcome>('run', amount), point, line))
-        await load.ask('close')
-      }
-    }
-    for (const line of taking) {
-      const all = measured.get(line) ?? []
-      const names = Object.keys(all[0] ?? {})
-      const figures = names.map((name) => [name, median(all.map((one) => one[name] ?? Number.NaN))] as const)
-      rows.push({ bench, case: point.name, subject: line.name, x: point.x, figures: Object.fromEntries(figures) })
+  const run: Run = (amount) => load.ask<Outcome>('run', amount)
+  const pairs = points.flatMap((point) =>
+    lines.filter((line) => line.takes?.(point) !== false).map((line) => ({ point, line, figures: [] as Figures[] }))
+  )
+  for (const line of lines) {
+    const first = pairs.find((pair) => pair.line === line)
+    if (first === undefined) continue
+    await connect(scene, load, first.point, line)
+    // What is hot gets compiled: else that would stand in the first point.
+    await run({ requests: WARM_REQUESTS, rate: 0 })
+    await load.ask('close')
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const { point, line, figures } of pairs) {
+      await connect(scene, load, point, line)
+      await check(scene, run, point, line)
+      figures.push(await measure(scene, run, point, line))
+      await load.ask('close')
     }
   }
   await load.stop()
-  return rows
+  return pairs.map(({ point, line, figures }) => {
+    const names = Object.keys(figures[0] ?? {})
+    const medians = names.map((name) => [name, median(figures.map((one) => one[name] ?? Number.NaN))] as const)
+    return { bench, case: point.name, subject: line.name, x: point.x, figures: Object.fromEntries(medians) }
+  })
 }
 
-function targetOf(scene: Scene, ids: string | null, point: Point, line: Line): Target {
+type Figures = Record<string, number>
+
+/** In steps, since a command has to be answered within its time. */
+async function connect(scene: Scene, load: Child, point: Point, line: Line): Promise<void> {
+  const { connections } = point
+  await load.ask('connect', targetOf(scene, point, line, Math.min(connections, STEP)))
+  for (let open = STEP; open < connections; open += STEP) await load.ask('grow', Math.min(STEP, connections - open))
+}
+
+function targetOf(scene: Scene, point: Point, line: Line, connections: number): Target {
   const { port, host, target, headers } = line.contender
   return {
     port,
-    connections: point.connections,
+    connections,
     ca: scene.ca,
     head: `POST ${target} HTTP/1.1\r\nHost: ${host}\r\n${headers}Content-Type: ${line.contentType}\r\n`,
     texts: point.texts,
-    ids: point.texts.length > 1 ? ids : null,
+    ids: point.texts.length > 1 ? line.ids : null,
     idBytes: ID_BYTES,
     pad: point.pad,
     answer: ANSWER_BODY
@@ -143,5 +159,7 @@ export function jsonBody(tokens: number, bytes: number): Pick<Point, 'texts' | '
   return { texts, pad: { bytes: bytes - used, tail } }
 }
 
+const WARM_REQUESTS = quick ? 20 : 2000
+const STEP = 1000
 const OPEN = '{{ '
 const CLOSE = ' }}'

@@ -1,4 +1,4 @@
-/** Tokens of another vault, put into this one. Bench: bench/micro/vault/reveal-population.ts fills its vaults by it. */
+/** Tokens of another vault, put into this one. */
 import type { Keyring } from './keyring.ts'
 import type { DataKey } from './seal.ts'
 import type { Change, MaybePromise, Store } from './store.ts'

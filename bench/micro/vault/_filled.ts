@@ -28,9 +28,8 @@ interface Filling {
 }
 
 /**
- * A vault over LMDB and a caller who may do everything. It holds `count` tokens under the ids of `idAt`, put there by what
- * `sluice tokens import` writes with: sealed, indexed and on disk as if each had been created, but for its row in the log
- * of changes.
+ * A vault over LMDB and a caller who may do everything. It holds `count` tokens under the ids of `idAt`, put there by
+ * `fill`.
  */
 export async function benchVault(filling: Filling = {}): Promise<BenchVault> {
   const { seal = 'aes-256-gcm', kept, count = 0, token } = filling
