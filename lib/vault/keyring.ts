@@ -20,6 +20,7 @@ import {
 } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import type { MasterKey } from './master-key.ts'
+import { writeText } from './scratch.ts'
 import { AES_256_GCM, DataKey, type SealFormat, sealKeyId, sodium, XCHACHA20_POLY1305 } from './seal.ts'
 import type { Change, MaybePromise, Store } from './store.ts'
 
@@ -270,7 +271,7 @@ export function macOf(key: KeyObject, parts: readonly (string | Uint8Array)[]): 
   macScratch.set(pads.inner)
   let at = BLOCK
   for (const part of parts) {
-    if (typeof part === 'string') length = macScratch.write(part, at + 4)
+    if (typeof part === 'string') length = writeText(part, macScratch, at + 4)
     else {
       macScratch.set(part, at + 4)
       length = part.length

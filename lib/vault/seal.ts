@@ -19,7 +19,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, rand
 import { createRequire } from 'node:module'
 import { SluiceError } from '../errors.ts'
 import { Associated } from './associated.ts'
-import { Scratch } from './scratch.ts'
+import { Scratch, writeText } from './scratch.ts'
 
 export type SealFormat = 1 | 2
 export const AES_256_GCM = 1
@@ -60,36 +60,69 @@ export interface SealPlace {
 
 /** Seals `text` (as UTF-8) under a fresh nonce. */
 export function seal(key: DataKey, text: string, place: SealPlace): Buffer {
-  key.seals++
-  const plain = Buffer.from(text, 'utf8')
-  const nonceBytes = key.format === AES_256_GCM ? 12 : 24
-  const sealed = Buffer.allocUnsafe(5 + nonceBytes + plain.length + 16)
-  sealed[0] = key.format
-  sealed.writeUInt32BE(key.id, 1)
-  const nonce = sealed.subarray(5, 5 + nonceBytes)
-  nextNonce(nonce)
-  const associated = associate(sealed, 0, place)
-  if (key.format === XCHACHA20_POLY1305) {
-    const target = sealed.subarray(5 + nonceBytes)
-    sodium().encrypt(target, plain, associated, null, nonce, rawOf(key))
-    return sealed
-  }
-  const cipher = createCipheriv('aes-256-gcm', key.key, nonce, TAG)
-  cipher.setAAD(associated)
-  cipher.update(plain).copy(sealed, 5 + nonceBytes)
-  cipher.final()
-  cipher.getAuthTag().copy(sealed, sealed.length - 16)
+  const sealed = Buffer.allocUnsafe(sealedBytes(key, text))
+  writeStart(key, sealed, 0)
+  sealText(key, text, sealed, 0, sealed.length, associate(sealed, 0, place))
   return sealed
 }
 
-/** Random bytes are drawn from the system for many seals at once: a draw costs as much as a seal. */
-function nextNonce(nonce: Buffer): void {
-  if (poolAt + nonce.length > pool.length) {
+/** The length of the seal of a text. */
+export function sealedBytes(key: DataKey, text: string): number {
+  return 5 + (key.format === AES_256_GCM ? 12 : 24) + Buffer.byteLength(text) + 16
+}
+
+/** Seals `text` into `target[at..end)`, as long as `sealedBytes` says, for the header that stands in `desk[start..headerEnd)`. */
+export function sealWith(
+  key: DataKey,
+  text: string,
+  target: Buffer,
+  at: number,
+  end: number,
+  desk: Associated,
+  start: number,
+  headerEnd: number
+): void {
+  writeStart(key, target, at)
+  sealText(key, text, target, at, end, desk.complete(start, headerEnd, target, at))
+}
+
+function writeStart({ format, id }: DataKey, target: Buffer, at: number): void {
+  target[at] = format
+  target.writeUInt32BE(id, at + 1)
+}
+
+function sealText(key: DataKey, text: string, target: Buffer, at: number, end: number, associated: Buffer): void {
+  key.seals++
+  const nonceBytes = key.format === AES_256_GCM ? 12 : 24
+  const nonce = nextNonce(nonceBytes)
+  target.set(nonce, at + 5)
+  const from = at + 5 + nonceBytes
+  const length = end - 16 - from
+  plains.reserve(length)
+  writeText(text, plains.bytes, 0)
+  const plain = plains.view(length)
+  if (key.format === XCHACHA20_POLY1305) {
+    sodium().encrypt(target.subarray(from, end), plain, associated, null, nonce, rawOf(key))
+  } else {
+    const cipher = createCipheriv('aes-256-gcm', key.key, nonce, TAG)
+    cipher.setAAD(associated)
+    target.set(cipher.update(plain), from)
+    cipher.final()
+    target.set(cipher.getAuthTag(), end - 16)
+  }
+  erase(plain)
+}
+
+/** Random bytes, until the next call. They are drawn from the system for many seals at once: a draw costs as much as a seal. */
+function nextNonce(length: number): Buffer {
+  if (poolAt + length > pool.length) {
     randomFillSync(pool)
     poolAt = 0
   }
-  nonce.set(pool.subarray(poolAt, poolAt + nonce.length))
-  poolAt += nonce.length
+  const { bytes } = nonces
+  for (let n = 0; n < length; n++) bytes[n] = pool[poolAt + n] as number
+  poolAt += length
+  return nonces.view(length)
 }
 
 /** The id of the data key that opens the seal at `bytes[at..]`, without opening it. */
@@ -194,6 +227,6 @@ const nonces = new Scratch()
 const tags = new Scratch()
 /** Sealed texts, to be opened. */
 const texts = new Scratch()
-/** Opened ones: zero between two calls. */
+/** Opened ones, and those to be sealed: zero between two calls. */
 const plains = new Scratch()
 const associations = new Associated()

@@ -22,8 +22,10 @@
  */
 import { SluiceError } from '../errors.ts'
 import { formatJson, type Json, parseJson } from '../json.ts'
+import { Associated } from './associated.ts'
 import type { DestinationRule } from './destinations.ts'
-import { type DataKey, PURPOSE_CVC, PURPOSE_DATA, seal } from './seal.ts'
+import { writeText } from './scratch.ts'
+import { type DataKey, PURPOSE_CVC, PURPOSE_DATA, seal, sealedBytes, sealWith } from './seal.ts'
 
 /** What of a token is kept in clear (and authenticated), beside type, container and times. */
 export interface TokenRest {
@@ -70,22 +72,8 @@ export function encodeToken(
   data: string,
   cvc: Cvc | null
 ): Buffer {
-  const { type, container } = header
-  const rest = formatJson(header.rest as unknown as Json)
-  const restBytes = Buffer.byteLength(rest)
-  // Type and container are ASCII.
-  const head = Buffer.allocUnsafe(FIXED + type.length + 2 + container.length + 4 + restBytes)
-  head[0] = LAYOUT
-  head[1] = header.rest.destinations === undefined ? 0 : BOUND
-  head.writeUIntBE(header.createdAt, 2, 6)
-  head.writeUIntBE(header.expiresAt ?? 0, 8, 6)
-  head[14] = type.length
-  head.write(type, FIXED, 'latin1')
-  let at = head.writeUInt16BE(container.length, FIXED + type.length)
-  head.write(container, at, 'latin1')
-  at = head.writeUInt32BE(restBytes, at + container.length)
-  head.write(rest, at)
-  return sealToken(key, tenant, id, head, data, cvc)
+  const start = desk.begin(PURPOSE_DATA, tenant, id)
+  return sealToken(key, tenant, id, start, writeHeader(header, start), data, cvc)
 }
 
 /** The same token under another data key: its header stays byte for byte. */
@@ -97,22 +85,54 @@ export function resealToken(
   data: string,
   cvc: Cvc | null
 ): Buffer {
-  return sealToken(key, tenant, id, record.bytes.subarray(0, record.headerEnd), data, cvc)
+  const start = desk.begin(PURPOSE_DATA, tenant, id)
+  const end = start + record.headerEnd
+  desk.reserve(end)
+  record.bytes.copy(desk.bytes, start, 0, record.headerEnd)
+  return sealToken(key, tenant, id, start, end, data, cvc)
 }
 
-function sealToken(key: DataKey, tenant: string, id: string, head: Buffer, data: string, cvc: Cvc | null): Buffer {
-  const place = { tenant, id, header: head, start: 0, end: head.length }
-  const sealed = seal(key, data, { ...place, purpose: PURPOSE_DATA })
-  const record = Buffer.allocUnsafe(head.length + 4 + sealed.length)
-  record.set(head)
-  record.writeUInt32BE(sealed.length, head.length)
-  record.set(sealed, head.length + 4)
+/** Writes the header on the desk, right behind the beginning of its seal's associated data. Returns where it ends. */
+function writeHeader({ type, container, createdAt, expiresAt, rest }: TokenHeader, start: number): number {
+  const text = formatJson(rest as unknown as Json)
+  desk.reserve(start + FIXED + type.length + 2 + container.length + 4 + text.length * 3)
+  const { bytes } = desk
+  bytes[start] = LAYOUT
+  bytes[start + 1] = rest.destinations === undefined ? 0 : BOUND
+  bytes.writeUIntBE(createdAt, start + 2, 6)
+  bytes.writeUIntBE(expiresAt ?? 0, start + 8, 6)
+  bytes[start + 14] = type.length
+  // Type and container are ASCII.
+  let at = start + FIXED + writeText(type, bytes, start + FIXED)
+  at = bytes.writeUInt16BE(container.length, at)
+  at += writeText(container, bytes, at)
+  const length = bytes.write(text, at + 4)
+  bytes.writeUInt32BE(length, at)
+  return at + 4 + length
+}
+
+/** The record whose header stands in `desk[start..end)`. */
+function sealToken(
+  key: DataKey,
+  tenant: string,
+  id: string,
+  start: number,
+  end: number,
+  data: string,
+  cvc: Cvc | null
+): Buffer {
+  const headerEnd = end - start
+  const sealEnd = headerEnd + 4 + sealedBytes(key, data)
+  const record = Buffer.allocUnsafe(sealEnd)
+  desk.bytes.copy(record, 0, start, end)
+  record.writeUInt32BE(sealEnd - headerEnd - 4, headerEnd)
+  sealWith(key, data, record, headerEnd + 4, sealEnd, desk, start, end)
   if (cvc === null) return record
   const taken = Buffer.alloc(7)
   taken[0] = cvc.kind === 'property' ? CVC_PROPERTY : CVC_WHOLE
   taken.writeUIntBE(cvc.takenAt, 1, 6)
-  const cvcPlace = { ...place, id: cvcId(id, taken, 0), purpose: PURPOSE_CVC }
-  return Buffer.concat([record, taken, seal(key, cvc.text, cvcPlace)])
+  const place = { purpose: PURPOSE_CVC, tenant, id: cvcId(id, taken, 0), header: record, start: 0, end: headerEnd }
+  return Buffer.concat([record, taken, seal(key, cvc.text, place)])
 }
 
 /** A record whose places are known. Reading one decodes nothing but what is asked for. */
@@ -234,6 +254,8 @@ export function isWellFormed(text: string): boolean {
 }
 
 const malformed = () => new SluiceError('ERR_INTERNAL', 'A token record of the vault is malformed')
+/** Where records are made, one at a time. */
+const desk = new Associated()
 const LAYOUT = 1
 const FIXED = 15
 const BOUND = 1
