@@ -2,7 +2,7 @@
  * Hot: per create. Bench: bench/micro/vault/create.ts.
  *
  * Creating tokens: check, audit, then write. Creates of one event-loop turn that ask for no id and no deduplication wait
- * for the audit together and go to the store in one call, so that each costs one promise.
+ * for the audit together, and what one caller wants goes to the store as a few batches with one row of `/logs` each.
  */
 import type { KeyObject } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
@@ -10,7 +10,7 @@ import type { Caller } from './access.ts'
 import type { Audit, Release } from './audit.ts'
 import { fingerprintTerm, idOfIndexKey } from './index-terms.ts'
 import type { DataKey } from './seal.ts'
-import type { Change, Refusal } from './store.ts'
+import type { Batch, Change, Refusal } from './store.ts'
 import { encodeToken, TokenRecord, tokenKey } from './token.ts'
 import { aliasOf, type Draft, idDataFault, type Made, makeToken } from './token-draft.ts'
 import { type TokenView, viewOf } from './token-view.ts'
@@ -66,7 +66,6 @@ export class Creates {
       const growing = emptyBatch()
       const stamp = this.#stamp(caller)
       for (const token of tokens) this.#add(caller, key, token, makeToken(token, stamp, hmac), 0, growing)
-      for (const id of growing.ids) growing.changes.push(this.#tokens.change(caller, id, 'create', traceId))
       const intent = this.#intent(caller, growing.ids, traceId)
       // Not one of a turn whose records are being written just now: the intent would not be among them.
       if (this.#turn === null || this.#turn.number !== audit.turn) {
@@ -79,9 +78,11 @@ export class Creates {
   }
 
   #write(turn: readonly Waiting[]): void {
-    this.#parts.store.writeEach(turn.map(({ growing }) => growing)).then(
+    const groups = groupsOf(turn)
+    this.#parts.store.writeEach(groups.map((group) => this.#batchOf(group))).then(
       (refusals) => {
-        for (const [at, refusal] of refusals.entries()) this.#settle(turn[at] as Waiting, refusal)
+        for (const [at, refusal] of refusals.entries())
+          for (const waiting of groups[at] as Waiting[]) this.#settle(waiting, refusal)
       },
       (error: unknown) => {
         for (const { reject } of turn) reject(error)
@@ -89,10 +90,28 @@ export class Creates {
     )
   }
 
+  /** What a group wants, and its row in the log. */
+  #batchOf(group: readonly Waiting[]): Batch {
+    const changes: Change[] = []
+    const logged: [string, string][] = []
+    for (const { growing, traceId } of group) {
+      for (const change of growing.changes) changes.push(change)
+      for (const id of growing.ids) logged.push([id, traceId])
+    }
+    const { caller } = group[0] as Waiting
+    if (logged.length > 0) changes.push(this.#log(caller, logged))
+    return { changes }
+  }
+
+  #log(caller: Caller, logged: readonly [string, string][]): Change {
+    const { records, now } = this.#parts
+    return records.logEach(caller, 'token', logged, 'create', now())
+  }
+
   #settle({ caller, tokens, traceId, growing, intent, resolve, reject }: Waiting, refusal: Refusal): void {
     this.#parts.audit.outcome(intent, refusal === null ? 'created' : 'refused')
     if (refusal === null) resolve(growing.views)
-    // A random id that was there: nobody has seen one, but a copied machine may draw what another has drawn.
+    // A random id of the group was there: nobody has seen one, but a copied machine may draw what another has drawn.
     else this.#createAlone(caller, tokens, traceId).then(resolve, reject)
   }
 
@@ -112,7 +131,14 @@ export class Creates {
       }
       const intent = this.#intent(caller, growing.ids, traceId)
       await released(audit)
-      for (const id of growing.ids) growing.changes.push(this.#tokens.change(caller, id, 'create', traceId))
+      const { ids } = growing
+      if (ids.length > 0)
+        growing.changes.push(
+          this.#log(
+            caller,
+            ids.map((id) => [id, traceId])
+          )
+        )
       const refusal = await this.#parts.store.write(growing)
       audit.outcome(intent, refusal === null ? 'created' : 'refused')
       if (refusal === null) return growing.views
@@ -216,6 +242,22 @@ class Turn implements Release {
   }
 }
 
+/** Creates of one caller, few together. */
+function groupsOf(turn: readonly Waiting[]): Waiting[][] {
+  const groups: Waiting[][] = []
+  let tokens = 0
+  for (const waiting of turn) {
+    const group = groups.at(-1)
+    tokens += waiting.tokens.length
+    if (group !== undefined && group[0]?.caller === waiting.caller && tokens <= IN_GROUP) group.push(waiting)
+    else {
+      groups.push([waiting])
+      tokens = waiting.tokens.length
+    }
+  }
+  return groups
+}
+
 const emptyBatch = (): Growing => ({ changes: [], absent: [], noneUnder: [], ids: [], views: [] })
 
 function released(audit: Audit): Promise<void> {
@@ -262,3 +304,5 @@ const RANDOM = /\balias_/
 const ATTEMPTS = 10
 /** So many go to the store at once, that its thread writes them while this one prepares the next. */
 const TOGETHER = 32
+/** Tokens of a group: its second half goes to the store while the first is being written. */
+const IN_GROUP = 16

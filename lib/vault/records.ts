@@ -44,10 +44,30 @@ export class Records {
 
   /** A row of `/logs`. */
   log(by: Actor, entity: string, id: string, operation: string, traceId: string, at: number): Change {
+    return this.logEach(by, entity, [[id, traceId]], operation, at)
+  }
+
+  /** A row of `/logs` for many, by `[id, trace id]`: all that one caller did in one batch. */
+  logEach(by: Actor, entity: string, each: readonly Logged[], operation: string, at: number): Change {
     const place = `${String(at).padStart(14, '0')}:${(this.#logged++).toString(36).padStart(10, '0')}`
     const key = `${by.tenant}:${place}:${this.#origin}`
-    return this.put('changes', key, { at, entity, id, operation, application: by.application, key: by.keyId, traceId })
+    return this.put('changes', key, { at, entity, operation, application: by.application, key: by.keyId, each })
   }
+
+  /** The entries of such a row, oldest first. Throws ERR_INTERNAL as `decode` does. */
+  entriesOf(key: string, row: Buffer): LogEntry[] {
+    const entry = this.decode<LogEntry | LogRow>('changes', key, row)
+    if (!('each' in entry)) return [entry]
+    const { each, ...shared } = entry
+    return each.map(([id, traceId]) => ({ ...shared, id, traceId }))
+  }
+}
+
+type Logged = readonly [id: string, traceId: string]
+
+/** Entries that differ in these alone. */
+interface LogRow extends Omit<LogEntry, 'id' | 'traceId'> {
+  readonly each: readonly Logged[]
 }
 
 /** Who changes something: a caller, or the command line. */

@@ -13,7 +13,7 @@ export type MaybePromise<T> = T | Promise<T>
  * - `index`: `tenant:term:…` → nothing; one row for each term that finds a token (search.ts)
  * - `applications`, `keys` (also those of stored proxies), `settings`, `bindings`: MACed JSON (records.ts)
  * - `keyring`: wrapped keys (keyring.ts)
- * - `changes`: `tenant:time:…` → a change, as `/logs` shows it
+ * - `changes`: `tenant:time:…` → a change as `/logs` shows it, or many of one caller (records.ts)
  * - `anchors`: heads of the audit chains (audit.ts)
  * - `proxies`, `reactors`, `configs`: of the dialects
  * - `results`: of calls that nobody waits for (results.ts)

@@ -139,12 +139,13 @@ export class Tenants implements ContainerBindings {
         ...(after === undefined ? {} : { after })
       })
       for (const { key, value } of rows) {
-        const entry = this.#records.decode<LogEntry>('changes', key, value)
-        if (filter.from !== undefined && entry.at < filter.from) return { entries, total }
-        if (filter.entity !== undefined && entry.entity !== filter.entity) continue
-        if (filter.id !== undefined && entry.id !== filter.id) continue
-        if (total >= skip && entries.length < limit) entries.push(entry)
-        if (++total >= COUNTED && entries.length >= limit) return { entries, total }
+        for (const entry of this.#records.entriesOf(key, value).reverse()) {
+          if (filter.from !== undefined && entry.at < filter.from) return { entries, total }
+          if (filter.entity !== undefined && entry.entity !== filter.entity) continue
+          if (filter.id !== undefined && entry.id !== filter.id) continue
+          if (total >= skip && entries.length < limit) entries.push(entry)
+          if (++total >= COUNTED && entries.length >= limit) return { entries, total }
+        }
       }
       if (rows.length < BATCH) return { entries, total }
       after = rows.at(-1)?.key

@@ -78,7 +78,10 @@ async function halves(store: Store): Promise<string[]> {
     }
   }
   for (const key of index) faults.push(`${key} finds nothing`)
-  const changes = (await everyRow(store, 'changes')).filter(({ value }) => value.includes('"entity":"token"'))
+  const changes = (await everyRow(store, 'changes'))
+    .map(({ value }) => JSON.parse(value.toString('utf8', 32)) as { entity: string; each: unknown[] })
+    .filter(({ entity }) => entity === 'token')
+    .flatMap(({ each }) => each)
   if (changes.length !== tokens.length) faults.push(`${tokens.length} tokens, but ${changes.length} changes`)
   return faults
 }

@@ -96,6 +96,31 @@ t.test('creates of one turn: each has its own outcome, and a random id that is t
   t.equal(first?.data.exposeText(), '"first"')
 })
 
+t.test('the log shows each create of a turn by itself, newest first', async (t) => {
+  const { vault, store, caller: newCaller, close } = await newVault()
+  t.teardown(close)
+  const [one, two] = [await newCaller(), await newCaller()]
+  const create = async (caller: Caller, n: number) => {
+    const views = await vault.create(caller, [token('"a"'), token('"b"')].slice(0, 1 + (n % 2)), `trace ${n}`)
+    return views.map(({ id }) => ({ id, application: caller.application, traceId: `trace ${n}` }))
+  }
+  const first = await create(one, 0)
+  const before = await store.count('changes', 'acme:')
+  const made = await Promise.all(Array.from({ length: 60 }, (_, n) => create(n < 10 ? one : two, n)))
+  const expected = [...first, ...made.flat()].reverse()
+  t.ok((await store.count('changes', 'acme:')) - before < 15, 'in few rows')
+  const log = async (filter: { id?: string }, skip: number, limit: number) => {
+    const { entries, total } = await vault.tenants.log('acme', { entity: 'token', ...filter }, skip, limit)
+    return { total, entries: entries.map(({ id, application, traceId }) => ({ id, application, traceId })) }
+  }
+  t.same(await log({}, 0, 100), { total: 91, entries: expected })
+  t.same(await log({}, 20, 5), { total: 91, entries: expected.slice(20, 25) })
+  const wanted = expected[40] as { id: string }
+  t.same(await log({ id: wanted.id }, 0, 9), { total: 1, entries: [wanted] })
+  const { entries } = await vault.tenants.log('acme', { id: wanted.id }, 0, 1)
+  t.match(entries, [{ entity: 'token', operation: 'create', key: two.keyId, at: Number }])
+})
+
 t.test('reveal', async (t) => {
   const { vault, caller: newCaller, close } = await newVault()
   t.teardown(close)

@@ -110,7 +110,7 @@ class LmdbStore implements Store {
 
   /**
    * All batches of an event-loop turn, and all that come before a running transaction is through with what it has, go
-   * into one transaction. It runs in lmdb's thread, which by itself checks that one row is absent; whatever else a batch
+   * into one transaction. It runs in lmdb's thread, which by itself checks that rows are absent; whatever else a batch
    * asks for is checked and done here, at the end of the transaction.
    */
   async writeEach(batches: readonly Batch[]): Promise<Refusal[]> {
@@ -138,35 +138,40 @@ class LmdbStore implements Store {
   }
 
   async #writeEach(batches: readonly Batch[]): Promise<Refusal[]> {
-    const outcomes: Promise<boolean | Refusal>[] = []
+    const outcomes: Promise<Refusal>[] = []
     let flushed: Promise<unknown> | undefined
     for (const batch of batches) {
-      const sole = soleCondition(batch)
-      if (sole === undefined) outcomes.push(this.#check(batch))
+      const absent = absentOnly(batch)
+      if (absent === null) outcomes.push(this.#check(batch))
       else {
-        const written = this.#instruct(batch.changes, sole)
+        const written = this.#instruct(batch.changes, absent)
         // Of the last transaction that any is in: its sync is one of those before as well.
-        flushed = written.flushed
-        outcomes.push(written)
+        flushed = written[0]?.flushed
+        outcomes.push(Promise.all(written).then((held) => refusalOf(held, absent)))
       }
     }
-    const settled = await Promise.all(outcomes)
+    const refusals = await Promise.all(outcomes)
     await flushed
-    return settled.map((outcome, at) => {
-      if (typeof outcome !== 'boolean') return outcome
-      const sole = outcome ? null : soleCondition(batches[at] as Batch)
-      return sole === null || sole === undefined ? null : { table: sole.table, key: sole.key }
-    })
+    return refusals
   }
 
-  #instruct(changes: readonly Change[], absent: Change | null): Written {
+  /** Instructions for lmdb's thread: one condition within the other, and the changes in the innermost. */
+  #instruct(changes: readonly Change[], absent: readonly Change[]): Written[] {
+    const written: Written[] = []
     const put = () => {
       for (const { table, key, value } of changes) {
         if (value === null) void this.#tables[table].remove(key)
         else void this.#tables[table].put(key, value as Buffer)
       }
     }
-    return (absent === null ? this.#root.batch(put) : this.#tables[absent.table].ifNoExists(absent.key, put)) as Written
+    const within = (at: number): void => {
+      const { table, key } = absent[at] as Change
+      const next = at + 1 < absent.length ? () => within(at + 1) : put
+      written[at] = this.#tables[table].ifNoExists(key, next) as Written
+    }
+    if (absent.length === 0) written.push(this.#root.batch(put) as Written)
+    else within(0)
+    return written
   }
 
   #check(batch: Batch): Promise<Refusal> {
@@ -270,17 +275,22 @@ class LmdbStore implements Store {
   }
 }
 
-/** The change that wants its row absent, when the batch asks for nothing else; null: for nothing; undefined: for more. */
-function soleCondition({ changes, absent, present, noneUnder, raise }: Batch): Change | null | undefined {
-  if (raise === true || present !== undefined) return undefined
-  if ((absent?.length ?? 0) > 0 || (noneUnder?.length ?? 0) > 0) return undefined
-  let sole: Change | null = null
+/** The changes that want their rows absent, when the batch asks for nothing else and they are few; else null. */
+function absentOnly({ changes, absent, present, noneUnder, raise }: Batch): Change[] | null {
+  if (raise === true || present !== undefined) return null
+  if ((absent?.length ?? 0) > 0 || (noneUnder?.length ?? 0) > 0) return null
+  const wanted: Change[] = []
   for (const change of changes) {
     if (change.expect === undefined) continue
-    if (change.expect !== null || sole !== null) return undefined
-    sole = change
+    if (change.expect !== null || wanted.length === MOST_NESTED) return null
+    wanted.push(change)
   }
-  return sole
+  return wanted
+}
+
+function refusalOf(held: readonly boolean[], absent: readonly Change[]): Refusal {
+  const change = absent[held.indexOf(false)]
+  return change === undefined ? null : { table: change.table, key: change.key }
 }
 
 /**
@@ -315,7 +325,8 @@ function bounds(range: Range) {
 }
 
 /** Instructions of one event-loop turn: those of some thirty creates. */
-const START_AT = 180
+const START_AT = 150
+const MOST_NESTED = 32
 const KEPT_VIEWS = 1024
 
 function unavailable(cause: unknown): SluiceError {

@@ -158,10 +158,20 @@ export function storeContract(name: string, factory: StoreFactory): void {
       { changes: [put('d'), { table: 'index', key: 'of d', value: bytes('') }] },
       { changes: [put('e.f')], noneUnder: [{ table: 'tokens', prefix: 'a.' }] },
       { changes: [put('g'), put('h')] },
+      { changes: [put('i'), put('e'), { table: 'index', key: 'of i', value: bytes('') }, put('j')] },
+      { changes: [put('d'), put('k')] },
       { changes: [{ table: 'tokens', key: 'c', value: null }] }
     ])
-    t.same(each, [null, { table: 'tokens', key: 'd' }, { table: 'tokens', key: 'a.b' }, null, null])
-    t.same(await store.keys('tokens', { prefix: '', limit: 10 }), ['a.b', 'd', 'e', 'g', 'h'])
+    const refusals = ['d', 'a.b', 'e', 'd'].map((key) => ({ table: 'tokens', key }))
+    t.same(each, [null, refusals[0], refusals[1], null, refusals[2], refusals[3], null])
+    const many = Array.from({ length: 100 }, (_, n) => `many ${String(n).padStart(2, '0')}`)
+    t.same(
+      await store.writeEach(
+        [many.slice(0, 30), many.slice(29, 70), many.slice(30)].map((keys) => ({ changes: keys.map(put) }))
+      ),
+      [null, { table: 'tokens', key: 'many 29' }, null]
+    )
+    t.same(await store.keys('tokens', { prefix: '', limit: 200 }), ['a.b', 'd', 'e', 'g', 'h', ...many])
     t.same(await store.keys('index', { prefix: '', limit: 10 }), [], 'of one that is refused nothing is there')
     await store.close()
   })
