@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 
 /** argv → command. Resolves with the exit code; modules of other commands are not loaded. */
@@ -58,4 +57,4 @@ Every setting is a flag too (--egress.timeoutMs 5000), and a variable (SLUICE_EG
 
 const [name = 'help', ...argv] = process.argv.slice(2)
 // A command that gave up may have left something open.
-process.exit(await run(name, argv))
+void run(name, argv).then((code) => process.exit(code))

@@ -2,13 +2,13 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { SealName } from '../../lib/vault/keyring.ts'
 import { newMasterKey, parseMasterKeys } from '../../lib/vault/master-key.ts'
 import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
 import type { NewToken } from '../../lib/vault/creates.ts'
 import { Vault } from '../../lib/vault/vault.ts'
 import { indicesInOrder, tokenId, tokenValue } from '../data/small-json.ts'
+import { BUNDLE, isFresh } from '../../test/kit/main-file.ts'
 import { freePort, onAllCores, type Role, startChild } from './child.ts'
 import { fill } from './fill.ts'
 import type { Contender, Scene } from './scene.ts'
@@ -103,14 +103,14 @@ export async function launchSluice(
   }
   const file = join(folder, `${name}.yaml`)
   writeFileSync(file, JSON.stringify(config))
-  if (!existsSync(MAIN)) throw new Error(`${MAIN} is not built`)
+  if (!isFresh()) throw new Error(`${BUNDLE} is not built of the modules that are there: npm run build`)
   const child = startChild({
     name,
     role,
     command: process.execPath,
     args: [
       ...(process.env['SLUICE_BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean),
-      MAIN,
+      BUNDLE,
       'serve',
       '--config',
       file
@@ -144,7 +144,6 @@ function isReady(port: number): Promise<boolean> {
   })
 }
 
-const MAIN = fileURLToPath(new URL('../../lib/main.ts', import.meta.url)).replace(/\.ts$/, '.js')
 const TENANT = 'default'
 // As many as there are values.
 const DRAFTS = Array.from({ length: 8 }, (_, at): NewToken => {

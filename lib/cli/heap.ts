@@ -1,9 +1,9 @@
 import { Session } from 'node:inspector'
 
 /**
- * Gives the memory back that loading modules and reading the configuration took: V8's young generation grows to 32 MiB
- * on the way and stays there. V8 has a collection that shrinks it, and Node a door to it: the profiler's protocol, spoken
- * within the process (no port is opened). Takes some 50 ms, so it belongs before the first request.
+ * Gives the memory back that a start took: V8's young generation grows on the way and stays as large. V8 has a collection
+ * that shrinks it, and Node a door to it: the profiler's protocol, spoken within the process (no port is opened). Holds
+ * everything up for some 40 ms, once.
  */
 export async function giveHeapBack(): Promise<void> {
   const session = new Session()
@@ -11,5 +11,6 @@ export async function giveHeapBack(): Promise<void> {
   await new Promise<void>((resolve) => {
     session.post('HeapProfiler.collectGarbage', () => resolve())
   })
+  // NOTE: within the answer it would wait for itself.
   session.disconnect()
 }

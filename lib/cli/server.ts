@@ -34,7 +34,7 @@ export async function startServer(config: Config, parts: ServerParts): Promise<L
   Buffer.poolSize = POOL_BYTES
   try {
     const app = await startApp(config, { vault, log, version, withAdmin })
-    await giveHeapBack()
+    setTimeout(() => void giveHeapBack(), HEAP_AFTER_MS).unref()
     for (const [setting, at] of Object.entries({
       'listen.http': app.http,
       'listen.https': app.https,
@@ -57,6 +57,8 @@ export async function startServer(config: Config, parts: ServerParts): Promise<L
 }
 
 const POOL_BYTES = 65_536
+/** Whoever waits for the start has had an answer by then. */
+const HEAP_AFTER_MS = 100
 
 /** Logs where a bug was thrown, without its message, and ends: Node would print the message, which may hold anything. */
 export function dieOfBugs(log: Log): void {

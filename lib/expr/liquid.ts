@@ -1,9 +1,8 @@
-import type { Tokenizer as LiquidTokenizer } from 'liquidjs'
 import { type Json, LosslessNumber } from '../json.ts'
 import { type Argument, type Call, Reference } from './chain.ts'
 import { argumentFault, syntaxFault } from './faults.ts'
 import { readKeys } from './keys.ts'
-import { TokenKind, Tokenizer } from './packages.ts'
+import { TokenKind, Tokenizer } from 'liquidjs'
 
 /**
  * Reads a chain of Liquid filters, `| name: arg, arg | name`, with liquidjs' tokenizer. `json` also takes its path
@@ -116,7 +115,7 @@ export interface LiquidLoop {
   reversed: boolean
 }
 
-function readOperand(tokenizer: LiquidTokenizer): Argument {
+function readOperand(tokenizer: Tokenizer): Argument {
   const token = attempt(() => tokenizer.readValue()) as LiquidToken | undefined
   if (token === undefined) throw syntaxFault('an expression has no value')
   return operandOf(token)
@@ -141,7 +140,7 @@ function operandOf(token: LiquidToken): Argument {
   throw syntaxFault('an expression is malformed')
 }
 
-function readCalls(tokenizer: LiquidTokenizer, variables: boolean): Call[] {
+function readCalls(tokenizer: Tokenizer, variables: boolean): Call[] {
   const start = tokenizer.p
   const filters = attempt(() => tokenizer.readFilters() as unknown as LiquidFilter[])
   const rest = filters.at(-1)?.end ?? start

@@ -1,7 +1,7 @@
 import type { Json } from '../json.ts'
 import { pathFault, valueFault } from './faults.ts'
 import { jsonPathVirtual, type Keys, readKeys, walk } from './keys.ts'
-import { jsonpath } from './packages.ts'
+import { jsonpath } from 'json-p3'
 import { compileQuery, type Query } from './query.ts'
 import type { Work } from './work.ts'
 

@@ -1,7 +1,7 @@
 import { type Json, LosslessNumber, numberText } from '../json.ts'
 import { valueFault } from './faults.ts'
 import { jsonPathVirtual } from './keys.ts'
-import { jsonpath } from './packages.ts'
+import { jsonpath } from 'json-p3'
 import { isObject } from './value.ts'
 import type { Work } from './work.ts'
 

@@ -16,6 +16,13 @@ export interface RunLimits {
   readonly hostCalls: number
 }
 
+/** What a thread is begun with. */
+export interface Charge {
+  readonly limits: RunLimits
+  /** Compiled already by another thread. */
+  readonly interpreter: Interpreter | null
+}
+
 export type Order =
   | { readonly kind: 'run'; readonly code: string; readonly input: string }
   | { readonly kind: 'reply'; readonly number: number; readonly isFine: boolean; readonly text: string }

@@ -1,14 +1,8 @@
-import { parentPort, Worker, workerData } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import { asSluiceError } from '../errors.ts'
+import { threadFile } from '../thread-file.ts'
 import type { Job, RunResult, SandboxLimits } from './job.ts'
-import type { Interpreter, Order, Report, RunLimits } from './messages.ts'
-
-/** What a thread is begun with. */
-interface Charge {
-  readonly isSandbox: true
-  readonly limits: RunLimits
-  readonly interpreter: Interpreter | null
-}
+import type { Charge, Interpreter, Order, Report, RunLimits } from './messages.ts'
 
 /** One thread of the sandbox, as the main thread sees it. One run at a time. */
 export class SandboxThread {
@@ -28,11 +22,10 @@ export class SandboxThread {
   constructor(limits: RunLimits, interpreter: Interpreter | null, compiled: (interpreter: Interpreter) => void) {
     const { memoryBytes, cpuMs, textLength, callsLength, hostCalls } = limits
     const charge: Charge = {
-      isSandbox: true,
       limits: { memoryBytes, cpuMs, textLength, callsLength, hostCalls },
       interpreter
     }
-    this.#worker = new Worker(new URL(import.meta.url), {
+    this.#worker = new Worker(threadFile(new URL('./guest-thread.ts', import.meta.url)), {
       workerData: charge,
       env: {},
       execArgv: [],
@@ -169,10 +162,3 @@ function defer<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
 
 /** Beyond the limit that the interpreter keeps by itself. */
 const GRACE_MS = 250
-
-// This file is what the thread begins with, too.
-const charge = workerData as Charge | null | undefined
-if (charge?.isSandbox === true && parentPort !== null) {
-  const { attend } = await import('./thread.ts')
-  await attend(parentPort, charge.limits, charge.interpreter)
-}

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { mainFile } from './main-file.ts'
 import { ROOT } from './sources.ts'
 
 /** How a command of ours is run. */
@@ -32,8 +32,7 @@ export async function runCommand(args: readonly string[], options: CommandOption
 /** Starts `sluice ARGS` and leaves it running; the test has to end it. */
 export function startCommand(args: readonly string[], options: CommandOptions = {}): Command {
   const { cwd = ROOT, env = {}, node = [] } = options
-  const main = join(ROOT, 'dist/lib/main.js')
-  const child = spawn(process.execPath, [...node, '--enable-source-maps', main, ...args], {
+  const child = spawn(process.execPath, [...node, mainFile(), ...args], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe']

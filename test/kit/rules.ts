@@ -10,6 +10,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
   errors: [],
   json: [],
   secret: [],
+  'thread-file': [],
   config: [],
   scan: [],
   expr: ['scan'],
@@ -36,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
 }
 
 /** Open to every room. */
-const BASE = ['errors', 'json', 'secret', 'config: types']
+const BASE = ['errors', 'json', 'secret', 'thread-file', 'config: types']
 
 /** Pure vocabulary of the vault, whose values its dialects may import. */
 const VOCABULARY = [
@@ -59,7 +60,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['lib/observe/metrics.ts'],
   re2js: ['lib/proxy/', 'lib/dialects/basis-theory/transforms/'],
   selfsigned: ['lib/cli/', 'test/', 'bench/'],
-  'quickjs-emscripten': ['lib/reactor/machine.ts', 'lib/reactor/thread.ts'],
+  'quickjs-emscripten': ['lib/reactor/machine.ts', 'lib/reactor/guest-thread.ts'],
   'sodium-native': ['lib/vault/'],
   xpath: ['lib/proxy/capture'],
   yaml: ['lib/config/'],
@@ -68,7 +69,7 @@ export const PACKAGE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
 
 /** Rooms of pure functions: no `node:` module, no clock, no process, nothing that waits. */
 const PURE = ['scan', 'expr', 'plan']
-const PURE_EXCEPTIONS = ['lib/expr/filters/crypto.ts', 'lib/expr/packages.ts']
+const PURE_EXCEPTIONS = ['lib/expr/filters/crypto.ts']
 const IMPURE =
   /(?<![.\w#])(process|setTimeout|setInterval|setImmediate|queueMicrotask|fetch|performance|Date\.now|Math\.random)\b/
 

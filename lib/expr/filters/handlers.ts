@@ -1,5 +1,5 @@
 import type { Json } from '../../json.ts'
-import { Context, filters, Liquid, toValueSync } from '../packages.ts'
+import { Context, filters, Liquid, toValueSync } from 'liquidjs'
 import type { Work } from '../work.ts'
 
 /**

@@ -1,20 +1,7 @@
-import { parentPort, Worker, workerData } from 'node:worker_threads'
-import { RE2JS } from 're2js'
+import { Worker } from 'node:worker_threads'
 import { SluiceError } from '../../../errors.ts'
-import { maskSections } from './mask-sections.ts'
-
-interface Order {
-  readonly expression: string
-  readonly text: string
-  readonly replacement: string
-  readonly limitMs: number
-}
-
-/** Without `masked`: the thread is there. */
-interface Report {
-  /** null: it took too long. */
-  readonly masked?: string | null
-}
+import { threadFile } from '../../../thread-file.ts'
+import type { Order, Report } from './masking-thread.ts'
 
 interface Waiting {
   readonly tenant: string
@@ -82,8 +69,7 @@ export class MaskThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(import.meta.url), {
-      workerData: { isMaskThread: true },
+    const worker = new Worker(threadFile(new URL('./masking-thread.ts', import.meta.url)), {
       env: {},
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 128 }
@@ -122,16 +108,6 @@ export class MaskThread {
     await worker?.terminate()
   }
 }
-
-function serve(port: NonNullable<typeof parentPort>): void {
-  port.on('message', ({ expression, text, replacement, limitMs }: Order) => {
-    const masked = maskSections(RE2JS.compile(expression), text, replacement, performance.now() + limitMs)
-    port.postMessage({ masked } satisfies Report)
-  })
-  port.postMessage({} satisfies Report)
-}
-
-if (parentPort !== null && (workerData as { isMaskThread?: boolean } | null)?.isMaskThread === true) serve(parentPort)
 
 const tooLong = () => new SluiceError('ERR_TRANSFORM', 'The expression of a mask takes too long on this body')
 const LIMIT_MS = 5000

@@ -1,9 +1,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { setPriority } from 'node:os'
-import type { MessagePort } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import type { QuickJSHandle } from 'quickjs-emscripten'
 import { compileInterpreter, FILE, Machine, type Master } from './machine.ts'
-import type { Interpreter, Order, Overrun, Report, RunLimits } from './messages.ts'
+import type { Charge, Order, Overrun, Report, RunLimits } from './messages.ts'
 
 /*
  * The thread that code of users runs in. Of the guest's objects nothing is read here: it calls `post` and `ask` with
@@ -170,8 +170,7 @@ function answerCrypto(text: string): string {
   }
 }
 
-/** @param shared The interpreter, where another thread has compiled it already. */
-export async function attend(port: MessagePort, limits: RunLimits, shared: Interpreter | null): Promise<void> {
+async function attend(port: MessagePort, { limits, interpreter: shared }: Charge): Promise<void> {
   const interpreter = shared ?? (await compileInterpreter())
   const report = (said: Report) => port.postMessage(said)
   let machine = await Machine.make(interpreter, limits)
@@ -214,3 +213,5 @@ const NICE = 10
 const JOBS_AT_ONCE = 100
 const RANDOM_BYTES = 65_536
 const ALGORITHMS = ['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512']
+
+if (parentPort !== null) void attend(parentPort, workerData as Charge)
