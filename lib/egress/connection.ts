@@ -243,7 +243,7 @@ export class Connection implements Carrier, ResponseSink {
   }
 
   #dropGathered(): void {
-    this.#gathered.length = 0
+    if (this.#gathered.length > 0) this.#gathered.length = 0
     this.#gatheredBytes = 0
   }
 

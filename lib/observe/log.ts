@@ -1,4 +1,5 @@
 import { type DestinationStream, type Level, type Logger, pino } from 'pino'
+import { inOnePiece } from '../json.ts'
 import { GatheredLines } from './gathered-lines.ts'
 
 /** What one line about a request says, and all it can say: no header, body, path, query or message goes in here. */
@@ -128,8 +129,8 @@ export class Log {
     if (mode !== null) text += `,"mode":"${mode}"`
     // NOTE: not the line itself. Its trace id may be a part of a head and keep all of it in memory.
     this.#last = { ...line, traceId: '' }
-    this.#lastText = text
-    return text
+    this.#lastText = inOnePiece(text)
+    return this.#lastText
   }
 
   /** A line about the process. */

@@ -602,7 +602,7 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
     this.#decoder?.destroy()
     this.#response?.destroy()
     this.#held.release()
-    this.#inbox.length = 0
+    if (this.#inbox.length > 0) this.#inbox = []
     this.#outgoing = null
     this.#substitution.end(this.#code ?? (this.#destinationStatus > 0 ? String(this.#destinationStatus) : 'answered'))
     const isRefused = this.#code === null && this.#status >= 400

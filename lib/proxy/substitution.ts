@@ -10,6 +10,7 @@ import type { HeadPiece } from '../scan/head.ts'
 import type { Spot } from '../scan/scanner.ts'
 import type { Caller } from '../vault/access.ts'
 import type { Purpose } from '../vault/purpose.ts'
+import { isSameId } from '../vault/token.ts'
 import { NO_TOKEN } from './configured.ts'
 import type { ProxyVault } from './ports.ts'
 import type { Plaintexts } from './scrub.ts'
@@ -167,8 +168,13 @@ export class Substitution {
   }
 
   #countToken(id: string): void {
-    if (this.#tokens instanceof Set) this.#tokens.add(id)
-    else if (!this.#tokens.includes(id) && this.#tokens.push(id) === FEW) this.#tokens = new Set(this.#tokens)
+    const tokens = this.#tokens
+    if (tokens instanceof Set) {
+      tokens.add(id)
+      return
+    }
+    for (let at = 0; at < tokens.length; at++) if (isSameId(tokens[at] as string, id)) return
+    if (tokens.push(id) === FEW) this.#tokens = new Set(tokens)
   }
 
   /** `texts[i]` was made of `found[i]`. Kept only when the response may have to be cleared of them. */

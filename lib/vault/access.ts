@@ -1,4 +1,5 @@
 /** Hot: per token. Who may do what: no store, no clock, no I/O. */
+import { inOnePiece } from '../json.ts'
 import { type DestinationName, DestinationList, type DestinationRule } from './destinations.ts'
 import { type ApplicationType, type Rule, rulesOf, type Transform } from './permissions.ts'
 
@@ -43,7 +44,7 @@ export class Caller implements Identity {
     this.type = identity.type
     this.name = identity.name
     this.live = identity.live
-    this.auditText = `"tenant":"${this.tenant}","application":"${this.application}","key":"${this.keyId}",`
+    this.auditText = inOnePiece(`"tenant":"${this.tenant}","application":"${this.application}","key":"${this.keyId}",`)
     this.#rules = rulesByPermission(grants)
     this.#held = heldBy(grants, this.#rules)
     this.#destinations = grants.destinations === null ? null : new DestinationList(grants.destinations)

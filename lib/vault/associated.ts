@@ -6,7 +6,7 @@
  * A scratch that holds one at a time. The header is either copied into it, or read by a store right into its place: the
  * rest of a record may follow, and is opened from there.
  */
-import { Scratch, writePlain, writeText } from './scratch.ts'
+import { PART_ID, Scratch, writePlain, writeText } from './scratch.ts'
 
 export class Associated extends Scratch {
   /** The tenant that stands here already, and the place after it. */
@@ -23,7 +23,7 @@ export class Associated extends Scratch {
   /** The same for an id of ASCII that can stand in JSON as it is; -1 when it is another one. */
   beginPlain(purpose: number, tenant: string, id: string): number {
     this.#begin(purpose, tenant, id)
-    return writePlain(id, this.bytes, this.#idAt) ? this.#end(id.length) : -1
+    return writePlain(id, this, this.#idAt) ? this.#end(id.length) : -1
   }
 
   #begin(purpose: number, tenant: string, id: string): void {
@@ -56,7 +56,7 @@ export class Associated extends Scratch {
     const to = key.bytes
     for (let n = 0; n < colon; n++) to[n] = bytes[TENANT_AT + n] as number
     to[colon] = COLON
-    for (let n = 0, at = this.#idAt; n < length; n++) to[colon + 1 + n] = bytes[at + n] as number
+    to.set(this.part(PART_ID, this.#idAt, length), colon + 1)
     return key.view(colon + 1 + length)
   }
 
@@ -67,7 +67,7 @@ export class Associated extends Scratch {
   complete(start: number, end: number, sealed: Uint8Array, at: number): Buffer {
     const { bytes } = this
     for (let n = 0; n < 5; n++) bytes[n] = sealed[at + n] as number
-    bytes.writeUInt32BE(end - start, start - 4)
+    this.words.setUint32(start - 4, end - start)
     return this.view(end)
   }
 }

@@ -11,7 +11,7 @@ import { overLimit } from './reveal-words.ts'
 import { isPlain, Scratch } from './scratch.ts'
 import { PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
-import { isWellFormed, TokenRecord, tokenKey } from './token.ts'
+import { isSameId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
 
 /** A token that is there. */
 export class Entry {
@@ -94,7 +94,7 @@ export class BatchReader {
       for (let place = 0; entry === undefined && place < tried.length; place++) {
         const id = tried[place] as string
         let known = 0
-        while (known < ids.length && ids[known] !== id) known++
+        while (known < ids.length && !isSameId(ids[known] as string, id)) known++
         if (known === ids.length) {
           ids.push(id)
           entries.push(this.#readEntry(tenant, id, batch.distinct.length, now))

@@ -13,7 +13,7 @@ import type { Keyring } from './keyring.ts'
 import type { Purpose, RevealSubject } from './purpose.ts'
 import { type Batch, BatchReader, type Entry } from './reveal-batch.ts'
 import { describe, destinationForbidden, forbiddenTokens, unknownTokens } from './reveal-words.ts'
-import { type DataKey, open, openWith, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
+import { type DataKey, open, openOn, PURPOSE_CVC, PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
 import { type Cvc, cvcId, type TokenRecord } from './token.ts'
 import { tokenText } from './token-view.ts'
@@ -171,13 +171,8 @@ export class Revealer {
   #plaintext(tenant: string, { id, record, desk }: Entry): string {
     if (desk === null) return this.plaintext(tenant, id, record)
     const { bytes, start, headerEnd, sealAt, sealEnd } = record
-    const text = openWith(
-      this.#opener(bytes, sealAt),
-      bytes,
-      sealAt,
-      sealEnd,
-      desk.complete(start, headerEnd, bytes, sealAt)
-    )
+    const associated = desk.complete(start, headerEnd, bytes, sealAt)
+    const text = openOn(this.#opener(bytes, sealAt), desk, sealAt, sealEnd, associated)
     return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
   }
 

@@ -19,7 +19,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, rand
 import { createRequire } from 'node:module'
 import { SluiceError } from '../errors.ts'
 import { Associated } from './associated.ts'
-import { Scratch, writeText } from './scratch.ts'
+import { PART_NONCE, PART_TAG, PART_TEXT, read32, Scratch, writeText } from './scratch.ts'
 
 export type SealFormat = 1 | 2
 export const AES_256_GCM = 1
@@ -110,7 +110,7 @@ function sealText(key: DataKey, text: string, target: Buffer, at: number, end: n
     cipher.final()
     target.set(cipher.getAuthTag(), end - 16)
   }
-  erase(plain)
+  plains.clear(length)
 }
 
 /** Random bytes, until the next call. They are drawn from the system for many seals at once: a draw costs as much as a seal. */
@@ -127,7 +127,7 @@ function nextNonce(length: number): Buffer {
 
 /** The id of the data key that opens the seal at `bytes[at..]`, without opening it. */
 export function sealKeyId(bytes: Buffer, at: number): number {
-  return bytes.readUInt32BE(at + 1)
+  return read32(bytes, at + 1)
 }
 
 /**
@@ -135,21 +135,34 @@ export function sealKeyId(bytes: Buffer, at: number): number {
  * its place or its key is not the one it was made with.
  */
 export function open(key: DataKey, bytes: Buffer, at: number, end: number, place: SealPlace): string {
-  return openWith(key, bytes, at, end, associate(bytes, at, place))
+  const from = textAt(key, bytes, at, end)
+  const associated = associate(bytes, at, place)
+  const nonce = bytes.subarray(at + 5, from)
+  if (key.format === XCHACHA20_POLY1305) return openXChaCha(key, bytes.subarray(from, end), nonce, associated)
+  return openAes(key, bytes.subarray(from, end - 16), bytes.subarray(end - 16, end), nonce, associated)
 }
 
-/** The same with the associated data at hand. */
-export function openWith(key: DataKey, bytes: Buffer, at: number, end: number, associated: Buffer): string {
-  const format = bytes[at]
-  const nonceBytes = format === AES_256_GCM ? 12 : 24
-  const from = at + 5 + nonceBytes
-  if (format !== key.format || end - from < 16) throw broken()
-  const nonce = nonces.take(bytes, at + 5, nonceBytes)
-  if (format === XCHACHA20_POLY1305) return openXChaCha(key, texts.take(bytes, from, end - from), nonce, associated)
+/** The same for a seal that lies on a desk behind its associated data. */
+export function openOn(key: DataKey, desk: Scratch, at: number, end: number, associated: Buffer): string {
+  const from = textAt(key, desk.bytes, at, end)
+  const nonce = desk.part(PART_NONCE, at + 5, from - at - 5)
+  if (key.format === XCHACHA20_POLY1305)
+    return openXChaCha(key, desk.part(PART_TEXT, from, end - from), nonce, associated)
+  return openAes(key, desk.part(PART_TEXT, from, end - 16 - from), desk.part(PART_TAG, end - 16, 16), nonce, associated)
+}
+
+/** Where the ciphertext begins. */
+function textAt(key: DataKey, bytes: Buffer, at: number, end: number): number {
+  const from = at + 5 + (key.format === AES_256_GCM ? 12 : 24)
+  if (bytes[at] !== key.format || end - from < 16) throw broken()
+  return from
+}
+
+function openAes(key: DataKey, sealed: Uint8Array, tag: Uint8Array, nonce: Uint8Array, associated: Uint8Array): string {
   const decipher = createDecipheriv('aes-256-gcm', key.key, nonce, TAG)
   decipher.setAAD(associated)
-  decipher.setAuthTag(tags.take(bytes, end - 16, 16))
-  const plain = decipher.update(texts.take(bytes, from, end - 16 - from))
+  decipher.setAuthTag(tag)
+  const plain = decipher.update(sealed)
   try {
     decipher.final()
   } catch {
@@ -157,7 +170,7 @@ export function openWith(key: DataKey, bytes: Buffer, at: number, end: number, a
     throw broken()
   }
   const text = plain.toString()
-  erase(plain)
+  plain.fill(0)
   return text
 }
 
@@ -167,14 +180,8 @@ function openXChaCha(key: DataKey, sealed: Uint8Array, nonce: Uint8Array, associ
   const plain = plains.view(length)
   if (sodium().decrypt(plain, sealed, associated, nonce, rawOf(key)) !== length) throw broken()
   const text = plain.toString()
-  erase(plain)
+  plains.clear(length)
   return text
-}
-
-/** What is short is faster by a loop. */
-function erase(plain: Buffer): void {
-  if (plain.length > 64) plain.fill(0)
-  else for (let at = 0; at < plain.length; at++) plain[at] = 0
 }
 
 /** Writes the associated data into a scratch that the next call overwrites. */
@@ -224,9 +231,6 @@ const TAG = { authTagLength: 16 }
 const pool = Buffer.alloc(12 * 512)
 let poolAt = pool.length
 const nonces = new Scratch()
-const tags = new Scratch()
-/** Sealed texts, to be opened. */
-const texts = new Scratch()
-/** Opened ones, and those to be sealed: zero between two calls. */
+/** Opened texts, and those to be sealed: zero between two calls. */
 const plains = new Scratch()
 const associations = new Associated()

@@ -24,7 +24,7 @@ import { SluiceError } from '../errors.ts'
 import { formatJson, type Json, parseJson } from '../json.ts'
 import { Associated } from './associated.ts'
 import type { DestinationRule } from './destinations.ts'
-import { writeText } from './scratch.ts'
+import { read16, read32, read48, writeText } from './scratch.ts'
 import { type DataKey, PURPOSE_CVC, PURPOSE_DATA, seal, sealedBytes, sealWith } from './seal.ts'
 
 /** What of a token is kept in clear (and authenticated), beside type, container and times. */
@@ -158,11 +158,11 @@ export class TokenRecord {
     if (this.#containerAt + 8 > end) throw malformed()
     this.#restAt = this.#containerAt + this.#containerLength + 4
     if (this.#restAt + 4 > end) throw malformed()
-    this.headerEnd = this.#restAt + bytes.readUInt32BE(this.#restAt - 4)
+    this.headerEnd = this.#restAt + read32(bytes, this.#restAt - 4)
     if (this.headerEnd + 4 > end) throw malformed()
     this.sealAt = this.headerEnd + 4
-    this.sealEnd = this.sealAt + bytes.readUInt32BE(this.headerEnd)
-    if (this.sealEnd > end) throw malformed()
+    this.sealEnd = this.sealAt + read32(bytes, this.headerEnd)
+    if (this.sealEnd > end || (this.sealEnd < end && this.cvcSealAt > end)) throw malformed()
   }
 
   /** The same record in bytes of its own. */
@@ -179,17 +179,17 @@ export class TokenRecord {
   }
 
   get createdAt(): number {
-    return this.bytes.readUIntBE(this.start + 2, 6)
+    return read48(this.bytes, this.start + 2)
   }
 
   get expiresAt(): number | null {
-    const at = this.bytes.readUIntBE(this.start + 8, 6)
+    const at = read48(this.bytes, this.start + 8)
     return at === 0 ? null : at
   }
 
   /** True when it has expired at `now` (ms): it is then as if it were not there. */
   isExpired(now: number): boolean {
-    const at = this.bytes.readUIntBE(this.start + 8, 6)
+    const at = read48(this.bytes, this.start + 8)
     return at !== 0 && at <= now
   }
 
@@ -216,7 +216,7 @@ export class TokenRecord {
   }
 
   get cvcTakenAt(): number {
-    return this.bytes.readUIntBE(this.sealEnd + 1, 6)
+    return read48(this.bytes, this.sealEnd + 1)
   }
 
   get cvcSealAt(): number {
@@ -224,19 +224,25 @@ export class TokenRecord {
   }
 
   get #containerLength(): number {
-    return this.bytes.readUInt16BE(this.#containerAt - 2)
+    return read16(this.bytes, this.#containerAt - 2)
   }
 }
 
 /** Containers are few: while the next one is the same, its text is. */
 function containerText(bytes: Buffer, at: number, length: number): string {
-  let same = length === lastContainer.length
-  for (let n = 0; same && n < length; n++) same = bytes[at + n] === lastContainer.charCodeAt(n)
-  if (!same) lastContainer = bytes.toString('latin1', at, at + length)
-  return lastContainer
+  const last = lastContainer.bytes
+  let same = length === last.length
+  let n = 0
+  for (; same && n + 4 <= length; n += 4) same = read32(bytes, at + n) === read32(last, n)
+  for (; same && n < length; n++) same = bytes[at + n] === last[n]
+  if (!same) {
+    const own = Buffer.from(bytes.subarray(at, at + length))
+    lastContainer = { bytes: own, text: own.toString('latin1') }
+  }
+  return lastContainer.text
 }
 
-let lastContainer = ''
+let lastContainer = { bytes: Buffer.alloc(0), text: '' }
 
 /** The id that a cvc's seal is bound to: the token's, then kind and day as they stand at `bytes[at..at+7)`. */
 export function cvcId(id: string, bytes: Buffer, at: number): string {
@@ -246,6 +252,15 @@ export function cvcId(id: string, bytes: Buffer, at: number): string {
 /** The store's key of a token. */
 export function tokenKey(tenant: string, id: string): string {
   return `${tenant}:${id}`
+}
+
+/**
+ * NOTE: the last characters first. Ids are cut out of larger texts, and whole such strings are compared by a call into the
+ * engine of 250 instructions.
+ */
+export function isSameId(a: string, b: string): boolean {
+  const last = a.length - 1
+  return last === b.length - 1 && (last < 0 || a.charCodeAt(last) === b.charCodeAt(last)) && a === b
 }
 
 /** False for text with half a surrogate pair: in UTF-8 it would pass for other text. */

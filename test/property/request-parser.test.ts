@@ -163,6 +163,22 @@ function split(bytes: Buffer, at: number): Buffer[] {
   return [bytes.subarray(0, at), bytes.subarray(at)]
 }
 
+t.test('every byte at every place of a long value is taken or refused as it is in a short one', (t) => {
+  const reading = (value: string) => read([Buffer.from(`GET / HTTP/1.1\r\nHost: h\r\nX-A: ${value}\r\n\r\n`, 'latin1')])
+  for (let code = 0; code < 0x100; code++) {
+    const byte = String.fromCharCode(code)
+    if (byte === '\r' || byte === '\n') continue
+    const short = reading(`a${byte}b`)
+    for (let place = 1; place < 24; place++) {
+      const value = `${'a'.repeat(place)}${byte}${'b'.repeat(24 - place)}`
+      const long = reading(value)
+      if (long.fault !== short.fault) t.equal(long.fault, short.fault, `byte ${code} at ${place}`)
+      if (long.fault === null && long.taken[0]?.fields[3] !== value) t.fail(`byte ${code} at ${place} arrives`)
+    }
+  }
+  t.end()
+})
+
 // Requests, well-formed and nearly so.
 
 const often = <T>(usual: T, ...others: T[]) =>

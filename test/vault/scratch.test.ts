@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  PART_ID,
+  PART_TEXT,
+  isPlain,
+  read16,
+  read32,
+  read48,
+  Scratch,
+  writePlain,
+  writeText
+} from '../../lib/vault/scratch.ts'
+import { isSameId } from '../../lib/vault/token.ts'
+
+t.test('numbers read as Buffer reads them, at every place', (t) => {
+  const bytes = randomBytes(512)
+  for (let at = 0; at + 6 <= bytes.length; at++) {
+    t.equal(read16(bytes, at), bytes.readUInt16BE(at))
+    t.equal(read32(bytes, at), bytes.readUInt32BE(at))
+    t.equal(read48(bytes, at), bytes.readUIntBE(at, 6))
+  }
+  t.end()
+})
+
+t.test('every byte at every place of a text is judged plain as by itself', (t) => {
+  const scratch = new Scratch()
+  for (let length = 1; length <= 13; length++) {
+    for (let place = 0; place < length; place++) {
+      for (let code = 0; code < 0x100; code++) {
+        const text = `${'a'.repeat(place)}${String.fromCharCode(code)}${'~'.repeat(length - place - 1)}`
+        const naive = /^[ !#-[\]-~]*$/.test(text)
+        for (const at of [0, 3]) {
+          if (writePlain(text, scratch, at) !== naive) t.fail(`byte ${code} at ${place} of ${length}`)
+        }
+        if (isPlain(text) !== naive) t.fail(`isPlain: byte ${code} at ${place} of ${length}`)
+      }
+    }
+  }
+  t.end()
+})
+
+t.test('texts of all characters are judged the same whole and by the naive rule', (t) => {
+  const scratch = new Scratch()
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (text) => {
+      return writePlain(text, scratch, 5) === /^[ !#-[\]-~]*$/.test(text)
+    }),
+    { numRuns: 3000 }
+  )
+  t.end()
+})
+
+t.test('a part shows what is there now, of the place and length that was asked for', (t) => {
+  const scratch = new Scratch()
+  const shown = (slot: number, at: number, length: number) =>
+    Buffer.from(scratch.part(slot, at, length)).toString('latin1')
+  writeText('0123456789', scratch.bytes, 0)
+  t.equal(shown(PART_ID, 2, 3), '234')
+  t.equal(shown(PART_TEXT, 2, 4), '2345', 'slots do not share')
+  t.equal(shown(PART_ID, 3, 3), '345', 'another place')
+  t.equal(shown(PART_ID, 3, 5), '34567', 'another length')
+  writeText('abcdefghij', scratch.bytes, 0)
+  t.equal(shown(PART_ID, 3, 5), 'defgh', 'other bytes in the same place')
+  scratch.reserve(100_000)
+  writeText('klmnopqrst', scratch.bytes, 0)
+  t.equal(shown(PART_ID, 3, 5), 'nopqr', 'the bytes after it has grown')
+  t.end()
+})
+
+t.test('what is cleared is zero, and what is behind it stays', (t) => {
+  const scratch = new Scratch()
+  scratch.reserve(5001)
+  scratch.bytes.fill(7)
+  scratch.clear(4999)
+  t.equal(
+    scratch.bytes.subarray(0, 4999).findIndex((byte) => byte !== 0),
+    -1
+  )
+  t.equal(scratch.bytes[5000], 7)
+  scratch.clear(scratch.bytes.length)
+  t.equal(
+    scratch.bytes.findIndex((byte) => byte !== 0),
+    -1,
+    'up to the last byte'
+  )
+  t.end()
+})
+
+t.test('ids are the same when their texts are', (t) => {
+  fc.assert(
+    fc.property(
+      fc.string({ maxLength: 4, unit: fc.constantFrom('a', 'b', 'é') }),
+      fc.string({ maxLength: 4, unit: fc.constantFrom('a', 'b', 'é') }),
+      (a, b) => {
+        const cut = ` ${b} `.slice(1, -1)
+        return isSameId(a, b) === (a === b) && isSameId(b, cut)
+      }
+    )
+  )
+  t.end()
+})
