@@ -3,6 +3,7 @@ import { type Argument, type Chain, compileChain, Reference } from './chain.ts'
 import { type Condition, compileCondition, liquidEqual, resolve } from './condition.ts'
 import { runChain } from './evaluate.ts'
 import { limitFault, syntaxFault, valueFault } from './faults.ts'
+import type { Variables } from './filter.ts'
 import type { Keys } from './keys.ts'
 import { FILTERS } from './filters/basis-theory.ts'
 import { type LiquidLoop, readLiquidList, readLiquidLoop, readLiquidValue } from './liquid.ts'
@@ -17,7 +18,7 @@ export type Scope = Record<string, Json>
 export interface Node {
   run(scope: Scope, work: Work, emit: (text: string) => void): void
   /** Of an expression: its value with its type. */
-  readonly value?: (scope: Scope, work: Work) => Json
+  readonly value?: (variables: Variables, work: Work) => Json
 }
 
 /** A compiled template, and what it draws upon. */
@@ -103,13 +104,13 @@ function output(reader: Reader, text: string): Node {
   return { value, run: (scope, work, emit) => emit(printOf(value(scope, work), work)) }
 }
 
-function compileValue(reader: Reader, text: string): (scope: Scope, work: Work) => Json {
+function compileValue(reader: Reader, text: string): (variables: Variables, work: Work) => Json {
   const { operand, calls } = readLiquidValue(text, reader.keywords)
   const chain: Chain = compileChain(calls, FILTERS)
   reader.keyed ||= chain.keyed
   note(reader, operand)
   for (const { args, named } of calls) for (const argument of [...args, ...named.values()]) note(reader, argument)
-  return (scope, work) => runChain(chain, resolve(operand, scope), work, scope)
+  return (variables, work) => runChain(chain, resolve(operand, variables), work, variables)
 }
 
 function note(reader: Reader, argument: Argument): void {

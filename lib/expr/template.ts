@@ -64,9 +64,10 @@ export function bindTemplate(nodes: readonly Node[], expressions: number): Templ
   return {
     expressions,
     render(variables, work = new Work()) {
-      const scope: Scope = Object.assign(Object.create(null) as Scope, variables)
       try {
-        if (only?.value !== undefined) return only.value(scope, work)
+        // No tag, so nothing adds to the variables.
+        if (only?.value !== undefined) return only.value(variables, work)
+        const scope: Scope = Object.assign(Object.create(null) as Scope, variables)
         const out: string[] = []
         let length = 0
         runNodes(nodes, scope, work, (text) => {

@@ -7,7 +7,7 @@
 import type { KeyObject } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import type { Caller } from './access.ts'
-import type { Audit, Release } from './audit.ts'
+import { type Audit, quoted, type Release } from './audit.ts'
 import { fingerprintTerm, idOfIndexKey } from './index-terms.ts'
 import type { DataKey } from './seal.ts'
 import type { Batch, Change, Refusal } from './store.ts'
@@ -154,9 +154,10 @@ export class Creates {
   }
 
   #intent(caller: Caller, ids: readonly string[], traceId: string): number {
-    const trace = JSON.stringify(traceId)
+    let tokens = ''
+    for (const id of ids) tokens += tokens === '' ? quoted(id) : `,${quoted(id)}`
     return this.#parts.audit.intent(
-      `"door":"create",${caller.auditText}"tokens":${JSON.stringify(ids)},"trace":${trace},`
+      `"door":"create",${caller.auditText}"tokens":[${tokens}],"trace":${quoted(traceId)},`
     )
   }
 

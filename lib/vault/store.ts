@@ -107,8 +107,10 @@ export interface Store {
 
 /** What is wrong with the keys of a batch: ERR_INPUT; null when nothing is. */
 export function keyFault({ changes }: Batch): SluiceError | null {
-  if (!changes.some(({ key }) => isFaulty(key))) return null
-  return new SluiceError('ERR_INPUT', `A key holds NUL or more than ${MAX_KEY_BYTES} bytes`)
+  for (const { key } of changes) {
+    if (isFaulty(key)) return new SluiceError('ERR_INPUT', `A key holds NUL or more than ${MAX_KEY_BYTES} bytes`)
+  }
+  return null
 }
 
 /** NOTE: a store may need two bytes for U+0001 to U+0004: they count as two here. */

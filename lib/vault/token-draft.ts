@@ -73,7 +73,7 @@ export function makeToken(draft: Draft, stamp: Stamp, key: KeyObject): Made {
       ? undefined
       : attempt('fingerprint_expression', () => fingerprintOf(key, type, expression, split.value, metadata))
   const terms = new Set<string>()
-  for (const [name, value] of Object.entries(metadata ?? {})) terms.add(metadataTerm(key, name, value))
+  if (metadata !== undefined) for (const [name, value] of Object.entries(metadata)) terms.add(metadataTerm(key, name, value))
   const indexes = draft.isCvc === true ? [] : (draft.searchIndexes ?? meaning.searchIndexes)
   indexes.forEach((source, at) => {
     const value = attempt(`search_indexes[${at}]`, () => compileTemplate(source).render(variables))

@@ -138,7 +138,12 @@ function reveal(input: string, work: Work, first: number, last: number, mask: st
 /** `-` stays; a text that is no longer than what is shown stays whole. */
 function revealLast(input: string, work: Work, shown: number, mask: string): string {
   const all = characters(input, work)
-  return all.map((character, at) => (at >= all.length - shown || character === '-' ? character : mask)).join('')
+  let masked = ''
+  for (let at = 0; at < all.length; at++) {
+    const character = all[at] as string
+    masked += at >= all.length - shown || character === '-' ? character : mask
+  }
+  return masked
 }
 
 function padding(input: string, work: Work, to: number, pad: string): string {
