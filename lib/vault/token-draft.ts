@@ -73,7 +73,8 @@ export function makeToken(draft: Draft, stamp: Stamp, key: KeyObject): Made {
       ? undefined
       : attempt('fingerprint_expression', () => fingerprintOf(key, type, expression, split.value, metadata))
   const terms = new Set<string>()
-  if (metadata !== undefined) for (const [name, value] of Object.entries(metadata)) terms.add(metadataTerm(key, name, value))
+  if (metadata !== undefined)
+    for (const [name, value] of Object.entries(metadata)) terms.add(metadataTerm(key, name, value))
   const indexes = draft.isCvc === true ? [] : (draft.searchIndexes ?? meaning.searchIndexes)
   indexes.forEach((source, at) => {
     const value = attempt(`search_indexes[${at}]`, () => compileTemplate(source).render(variables))
@@ -171,19 +172,33 @@ export function isObject(value: Json | undefined): value is { [key: string]: Jso
   )
 }
 
-/** 32 bytes as 44 characters: long division by 58^5 over limbs of 16 bits. */
+/** 32 bytes as 44 characters: long division by 58^5 over limbs of 22 bits, the first of 14. */
 function base58(bytes: Buffer): string {
-  for (let at = 0; at < 16; at++) limbs[at] = bytes.readUInt16BE(at * 2)
+  limbs[0] = bytes.readUInt16BE() >>> 2
+  for (let at = 1, from = 2, held = 2, bits = (bytes[1] as number) & 3; at < LIMBS; at++) {
+    for (; held < 22; held += 8) bits = (bits << 8) | (bytes[from++] as number)
+    held -= 22
+    limbs[at] = bits >>> held
+    bits &= (1 << held) - 1
+  }
   let first = 0
   for (let end = 45; end > 0; ) {
     let rest = 0
-    for (let at = first; at < 16; at++) {
-      const value = rest * 0x10000 + (limbs[at] as number)
-      const quotient = Math.floor(value / FIVE_DIGITS)
-      limbs[at] = quotient
+    for (let at = first; at < LIMBS; at++) {
+      // Below 2^52. By multiplying, the quotient may be one beside the right one.
+      const value = rest * 0x400000 + (limbs[at] as number)
+      let quotient = (value * PART_OF_FIVE) | 0
       rest = value - quotient * FIVE_DIGITS
+      if (rest < 0) {
+        quotient--
+        rest += FIVE_DIGITS
+      } else if (rest >= FIVE_DIGITS) {
+        quotient++
+        rest -= FIVE_DIGITS
+      }
+      limbs[at] = quotient
     }
-    while (first < 16 && limbs[first] === 0) first++
+    while (first < LIMBS && limbs[first] === 0) first++
     // Whole numbers below 2^31: the compiler divides them by multiplying.
     for (let digit = 0, part = rest | 0; digit < 5; digit++) {
       const left = (part / 58) | 0
@@ -195,7 +210,9 @@ function base58(bytes: Buffer): string {
 }
 
 const FIVE_DIGITS = 58 ** 5
+const PART_OF_FIVE = 1 / FIVE_DIGITS
+const LIMBS = 12
 const BASE58 = Buffer.from('123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz')
-const limbs = new Uint16Array(16)
+const limbs = new Int32Array(LIMBS)
 const digits = Buffer.alloc(45)
 const CARDS = new Set(['card', 'network_token'])

@@ -94,7 +94,9 @@ export function resealToken(
 
 /** Writes the header on the desk, right behind the beginning of its seal's associated data. Returns where it ends. */
 function writeHeader({ type, container, createdAt, expiresAt, rest }: TokenHeader, start: number): number {
-  const text = formatJson(rest as unknown as Json)
+  // Only a mask may hold numbers whose text is kept.
+  const isPlain = typeof rest.mask !== 'object'
+  const text = isPlain ? JSON.stringify(rest) : formatJson(rest as unknown as Json)
   desk.reserve(start + FIXED + type.length + 2 + container.length + 4 + text.length * 3)
   const { bytes } = desk
   bytes[start] = LAYOUT

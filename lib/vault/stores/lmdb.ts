@@ -324,8 +324,8 @@ function bounds(range: Range) {
   return { ...lower, ...offset, end, limit }
 }
 
-/** Instructions of one event-loop turn: those of some thirty creates. */
-const START_AT = 150
+/** Instructions of one event-loop turn: those of some twenty creates. */
+const START_AT = 100
 const MOST_NESTED = 32
 const KEPT_VIEWS = 1024
 

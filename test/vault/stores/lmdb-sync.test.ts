@@ -31,6 +31,11 @@ t.test('lmdb answers a write when the transaction that holds it is synced, which
       () => store.write({ changes: [{ table: 'index', key: `${round}`, value: Buffer.from('x') }] }),
       () => store.write({ changes: [put(`checked ${round}`)], noneUnder: [{ table: 'tokens', prefix: 'none.' }] }),
       () => store.writeEach(keys.map((key) => ({ changes: [put(key)] }))),
+      () => store.write({ changes: keys.map((key) => put(`nested ${key}`)) }),
+      () =>
+        store.writeEach(
+          [0, 10].map((from) => ({ changes: keys.slice(from, from + 10).map((key) => put(`two ${key}`)) }))
+        ),
       () => Promise.all(keys.map((key) => store.write({ changes: [put(`all ${key}`)] })))
     ]
     for (const write of ways) {
