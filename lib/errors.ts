@@ -61,6 +61,7 @@ export const ERRORS = {
   ERR_ENCODING: client(415, 'The content encoding is not supported'),
   ERR_BODY_SIZE: client(413, 'The body is too large'),
   ERR_DECODED_SIZE: client(413, 'The decoded body is too large'),
+  ERR_EXPECTATION: client(417, 'The request expects something other than 100-continue'),
   ERR_HEAD_SIZE: client(431, 'The header section is too large'),
   ERR_HTTP_SYNTAX: client(400, 'The HTTP message is malformed or ambiguous'),
   ERR_CLIENT_TIMEOUT: client(408, 'The request did not arrive in time'),

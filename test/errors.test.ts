@@ -38,6 +38,7 @@ const STATUSES: Readonly<Record<number, readonly string[]>> = {
   409: ['ERR_CONFLICT'],
   413: ['ERR_BODY_SIZE', 'ERR_DECODED_SIZE'],
   415: ['ERR_MEDIA_TYPE', 'ERR_CHARSET', 'ERR_ENCODING'],
+  417: ['ERR_EXPECTATION'],
   431: ['ERR_HEAD_SIZE'],
   422: ['ERR_CODE'],
   500: ['ERR_CODE_RUNTIME', 'ERR_INTERNAL'],

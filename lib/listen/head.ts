@@ -17,8 +17,8 @@ export interface RequestHead {
 }
 
 /**
- * Checks what an HTTP parser lets through and this proxy must not: a target that is not a path, a second Host, any
- * coding but chunked, chunked in HTTP/1.0, a length that is no safe integer. Throws ERR_HTTP_SYNTAX, and
+ * Checks what an HTTP parser lets through and this proxy must not: a target that is not a path, a second Host or one that
+ * is no host, any coding but chunked, chunked in HTTP/1.0, a length that is no safe integer. Throws ERR_HTTP_SYNTAX, and
  * ERR_METHOD for the asterisk-form.
  *
  * @param minor 0 for HTTP/1.0, else 1
@@ -37,7 +37,10 @@ export function readHead(method: string, rawTarget: string, fields: readonly str
     const name = fields[at] as string
     switch (name.length) {
       case 4:
-        if (equalsIgnoringCase(name, 'host')) hosts++
+        if (equalsIgnoringCase(name, 'host')) {
+          if (!HOST.test(fields[at + 1] as string)) throw malformed('Host is no host')
+          hosts++
+        }
         break
       case 6:
         if (equalsIgnoringCase(name, 'expect')) expectsContinue = true
@@ -122,6 +125,8 @@ function malformed(what: string): SluiceError {
   return new SluiceError('ERR_HTTP_SYNTAX', what)
 }
 
+/** RFC 9112, 3.2 with RFC 3986, 3.2.2: a name, an address or nothing, and a port. */
+const HOST = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\w.:~!$&'()*+,;=%-]+\])(?::\d*)?$/
 const SLASH = 0x2f
 const UPPER_A = 0x41
 const UPPER_Z = 0x5a

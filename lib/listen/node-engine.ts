@@ -6,6 +6,8 @@ import { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import type { Client, ClientSink } from './client.ts'
 import { type RequestHead, readHead } from './head.ts'
+import { readConnection, UNMET, unmetExpectation } from './persistence.ts'
+import { MOST_FIELDS } from './request-parser.ts'
 
 /*
  * The ingress on node:http and node:https, whose parser is llhttp. Hot: per request and chunk; listeners are shared
@@ -49,6 +51,9 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
       ? createHttpServer(settings)
       : createHttpsServer({ ...settings, ...options.tls, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
 
+  // NOTE: beyond a limit node:http drops fields without a word, those that frame or bound a request too.
+  server.maxHeadersCount = 0
+
   const accept = (request: IncomingMessage, response: ServerResponse): void => {
     const socket = request.socket as EngineSocket
     // node:http hands on pipelined requests even behind one that was refused with the connection.
@@ -59,12 +64,12 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
       if (request.httpVersionMajor !== 1 || request.httpVersionMinor > 1) {
         throw new SluiceError('ERR_HTTP_SYNTAX', 'The version is not HTTP/1.0 or HTTP/1.1')
       }
-      head = readHead(
-        request.method as string,
-        request.url as string,
-        request.rawHeaders,
-        request.httpVersionMinor === 0 ? 0 : 1
-      )
+      const { rawHeaders: fields } = request
+      if (fields.length > 2 * MOST_FIELDS) throw new SluiceError('ERR_HEAD_SIZE', 'Too many header fields')
+      const minor = request.httpVersionMinor === 0 ? 0 : 1
+      head = readHead(request.method as string, request.url as string, fields, minor)
+      // What node:http makes of a list that holds 100-continue among others is not what it says.
+      if (head.expectsContinue && (readConnection(fields, minor) & UNMET) !== 0) throw unmetExpectation()
     } catch (error) {
       socket[CLOSING] = true
       refuse(response, error as SluiceError)
@@ -88,10 +93,7 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
 
   server.on('request', accept)
   server.on('checkContinue', accept)
-  server.on('checkExpectation', (_request, response: ServerResponse) => {
-    response.writeHead(417, ['Content-Length', '0', 'Connection', 'close'])
-    response.end()
-  })
+  server.on('checkExpectation', accept)
   server.on('connect', (_request, stream) => {
     const socket = stream as EngineSocket
     if (socket[CURRENT]?.answered === false) socket[CLOSING] = true

@@ -1,3 +1,4 @@
+import { SluiceError } from '../errors.ts'
 import { equalsIgnoringCase } from './head.ts'
 
 /* Hot: per request. */
@@ -30,6 +31,11 @@ export function readConnection(fields: readonly string[], minor: number): number
     }
   }
   return keep && !close ? KEPT | unmet : unmet
+}
+
+/** The refusal of a request that is UNMET. */
+export function unmetExpectation(): SluiceError {
+  return new SluiceError('ERR_EXPECTATION', 'Expect takes 100-continue and nothing else')
 }
 
 export const KEPT = 1

@@ -7,7 +7,7 @@ import { type CoarseClock, NEVER } from './coarse-clock.ts'
 import type { RequestHead } from './head.ts'
 import { HeldBytes } from './held-bytes.ts'
 import type { EngineHandler } from './node-engine.ts'
-import { KEPT, readConnection, UNMET } from './persistence.ts'
+import { KEPT, readConnection, UNMET, unmetExpectation } from './persistence.ts'
 import { type Carrier, RawClient } from './raw-client.ts'
 import { RawOutput } from './raw-output.ts'
 import { GIVE_BYTES, ReadBuffer } from './read-buffer.ts'
@@ -115,7 +115,7 @@ export class RawConnection implements Carrier, RequestSink {
     const said = readConnection(head.fields, minor)
     this.#persistent = (said & KEPT) !== 0
     if ((said & UNMET) !== 0) {
-      this.#end(wholeAnswer(417, [], null, CLOSE_LINE, false))
+      this.#refuse(unmetExpectation(), head.method === 'HEAD')
       return
     }
     const client = new RawClient(this, head, minor)
@@ -354,13 +354,9 @@ export class RawConnection implements Carrier, RequestSink {
     }
   }
 
-  #refuse(error: SluiceError): void {
+  #refuse(error: SluiceError, bodiless = false): void {
     const { fields, body } = this.#shared.handler.refusal(error)
-    this.#end(wholeAnswer(error.status, fields, body, CLOSE_LINE, false))
-  }
-
-  #end(bytes: Buffer | string): void {
-    this.write(bytes)
+    this.write(wholeAnswer(error.status, fields, body, CLOSE_LINE, bodiless))
     this.#linger()
   }
 

@@ -261,7 +261,7 @@ export class RequestParser {
           while (at < to && ((CLASS[bytes[at] as number] as number) & TOKEN) !== 0) at++
           if (at >= to) break
           if (bytes[at] !== COLON || at - base === this.#lineAt) return this.#refuse('A field name is malformed')
-          if (this.#fields === FIELDS) return this.#refuse('Too many header fields', 'ERR_HEAD_SIZE')
+          if (this.#fields === MOST_FIELDS) return this.#refuse('Too many header fields', 'ERR_HEAD_SIZE')
           const mark = this.#fields * MARKS_PER_FIELD
           marks[mark] = this.#lineAt
           marks[mark + 1] = at++ - base
@@ -407,8 +407,8 @@ const CHUNK_FRAME = 13
 const CHUNK_DATA = 14
 const FAULT = 15
 
-/** Header fields of a request; node:http loses what is beyond it without a word. */
-const FIELDS = 1000
+/** Header fields of a request. */
+export const MOST_FIELDS = 1000
 const TRAILER_BYTES = 8192
 
 /** Places of the fields of a head that lies whole in one chunk: name, its end, value, its end. */

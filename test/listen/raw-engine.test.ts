@@ -253,7 +253,9 @@ t.test('Expect: 100-continue', async (t) => {
   await client.closed
   client.destroy()
   const other = (await exchange(engine.at, POST.replace('Content', 'Expect: tea\r\nContent'))).toString()
-  t.match(other, /^HTTP\/1\.1 417 /)
+  t.match(other, /^HTTP\/1\.1 417 [^]*\r\n\r\nERR_EXPECTATION$/, 'is refused as all else is')
+  const head417 = (await exchange(engine.at, 'HEAD / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n')).toString()
+  t.match(head417, /^HTTP\/1\.1 417 [^]*\r\n\r\n$/, 'without a body where there is none')
   const old = await exchange(engine.at, expecting.replace('HTTP/1.1', 'HTTP/1.0'))
   t.match(old.toString(), /^HTTP\/1\.1 200 /, 'HTTP/1.0 knows none')
 })

@@ -61,6 +61,14 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['an empty name', 'POST / HTTP/1.1\r\nHost: h\r\n: 5\r\n\r\n'],
   ['a field without a colon', 'POST / HTTP/1.1\r\nHost: h\r\nContent-Length\r\n\r\n'],
   ['two hosts', 'GET / HTTP/1.1\r\nHost: h\r\nHost: g\r\n\r\n'],
+  ['a list of hosts', 'GET / HTTP/1.1\r\nHost: h, g\r\n\r\n'],
+  ['a host with userinfo', 'GET / HTTP/1.1\r\nHost: u@h\r\n\r\n'],
+  ['a host with a path', 'GET / HTTP/1.1\r\nHost: h/a\r\n\r\n'],
+  ['a host with a query', 'GET / HTTP/1.1\r\nHost: h?a\r\n\r\n'],
+  ['a host with a port that is none', 'GET / HTTP/1.1\r\nHost: h:8a\r\n\r\n'],
+  ['a host with two ports', 'GET / HTTP/1.1\r\nHost: h:80:80\r\n\r\n'],
+  ['a bracket that stays open', 'GET / HTTP/1.1\r\nHost: [::1\r\n\r\n'],
+  ['a host beyond ASCII', 'GET / HTTP/1.1\r\nHost: h\xe4\r\n\r\n'],
   ['no host', 'GET / HTTP/1.1\r\nX: h\r\n\r\n'],
   ['authority-form', 'GET h:443 HTTP/1.1\r\nHost: h\r\n\r\n'],
   ['CONNECT', 'CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n'],
@@ -78,6 +86,17 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['a lower-case method', 'get / HTTP/1.1\r\nHost: h\r\n\r\n'],
   ['a space in the target', 'GET /a b HTTP/1.1\r\nHost: h\r\n\r\n'],
   ['a control byte in the target', 'GET /a\x01b HTTP/1.1\r\nHost: h\r\n\r\n'],
+  ['over a thousand fields', `GET / HTTP/1.1\r\nHost: h\r\n${'X:\r\n'.repeat(1000)}\r\n`],
+  [
+    'a length behind a thousand fields',
+    `POST / HTTP/1.1\r\nHost: h\r\n${'X:\r\n'.repeat(1000)}Content-Length: ${HIDDEN.length}\r\n\r\n`
+  ],
+  ['another expectation', 'POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 5\r\n\r\nhello'],
+  [
+    'a list of expectations',
+    'POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue, tea\r\nContent-Length: 5\r\n\r\nhello'
+  ],
+  ['a longer expectation', 'POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue-x\r\nContent-Length: 5\r\n\r\nhello'],
   ['a TLS hello on a plain port', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03']
 ]
 
@@ -108,8 +127,7 @@ const REFUSED_BY_RAW: readonly (readonly [string, string])[] = [
   ['two spaces', 'GET  / HTTP/1.1\r\nHost: h\r\n\r\n'],
   ['two empty lines', '\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n'],
   ['a bare LF before the request line', '\nGET / HTTP/1.1\r\nHost: h\r\n\r\n'],
-  ['userinfo', 'GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n'],
-  ['over a thousand fields', `GET / HTTP/1.1\r\nHost: h\r\n${'X:\r\n'.repeat(1000)}\r\n`]
+  ['userinfo', 'GET http://u:p@h/ HTTP/1.1\r\nHost: h\r\n\r\n']
 ]
 
 const STATUS = /^HTTP\/1\.1 (400|405|417|431) /
@@ -126,6 +144,7 @@ for (const engine of ['raw', 'node'] as EngineName[]) {
       t.match(answer, STATUS, name)
       t.match(answer, /\r\nconnection: close\r\n/i, `${name}: the connection ends`)
       t.equal(answer.split('HTTP/1.1 ').length, 2, `${name}: one answer`)
+      t.match(answer, /\r\nX-Code: (ERR_\w+)\r\n[^]*\r\n\r\n\1$/, `${name}: in the words of the handler`)
       t.equal(running.requests.length, before, `${name}: nothing is heard`)
     }
   })
@@ -212,6 +231,9 @@ for (const engine of ['raw', 'node'] as EngineName[]) {
         '/a',
         'hello'
       ],
+      ['an empty host', `GET /a HTTP/1.1\r\nHost:\r\n${close}`, '/a', ''],
+      ['an address as host', `GET /a HTTP/1.1\r\nHost: [::1]:8443\r\n${close}`, '/a', ''],
+      ['a host with an empty port', `GET /a HTTP/1.1\r\nHost: under_score.x:\r\n${close}`, '/a', ''],
       ['no host in HTTP/1.0', 'GET /a HTTP/1.0\r\n\r\n', '/a', ''],
       ['braces in the target', `GET /{{id}} HTTP/1.1\r\nHost: h\r\n${close}`, '/{{id}}', ''],
       ['obs-text in a value', `GET /a HTTP/1.1\r\nHost: h\r\nX: \xe4\r\n${close}`, '/a', '']
