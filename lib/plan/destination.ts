@@ -49,7 +49,7 @@ export function parseDestinationUrl(
 
 /**
  * Appends what followed the proxy's own path to the base: trailing slashes of the base are dropped, the base's query
- * comes first, nothing is decoded. Throws ERR_DESTINATION_URL for a dot segment (also as %2e), a backslash, a fragment
+ * comes first, nothing is decoded. Throws ERR_DESTINATION_URL for a dot segment (also as %2e, and between encoded slashes), a backslash, a fragment
  * and anything but visible ASCII.
  *
  * @param tail Empty, or the inbound path and query below the proxy's path: `/charges?expand=1`, `?expand=1`.
@@ -142,6 +142,7 @@ function checkTargetText(path: string, query: string, fragment: boolean): void {
     if (end - start <= 6 && isDotSegment(path.slice(start, end))) throw refuse('must not hold a dot segment')
     start = end + 1
   }
+  if ((path.includes('%') || path.includes(';')) && HIDDEN_DOTS.test(path)) throw refuse('must not hold a dot segment')
 }
 
 function isDotSegment(segment: string): boolean {
@@ -211,6 +212,11 @@ const isAuthorityEnd = (code: number): boolean => code === SLASH || code === BAC
 
 const refuse = (why: string): SluiceError => new SluiceError('ERR_DESTINATION_URL', `The destination URL ${why}`)
 
+/**
+ * A dot segment for whoever decodes a path before taking its dot segments out (nginx), takes a backslash for a slash, or
+ * cuts off what stands behind a semicolon (Java's servers).
+ */
+const HIDDEN_DOTS = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:\/|;|%3b|%2f|%5c|$)/i
 const SCHEME = 'https://'
 const DEFAULT_PORT = 443
 const MAX_URL = 8192

@@ -77,28 +77,21 @@ function responseFieldPasses(lower: string): boolean {
 }
 
 /**
- * The names that a Connection field lists, lower case, beside its own keywords; null when there are none.
- * RFC 9110, 7.6.1.
+ * The names that the Connection fields of a flat list of names and values list, lower case, beside their own keywords;
+ * null when there are none. RFC 9110, 7.6.1.
  */
-export function connectionListed(value: string): ReadonlySet<string> | null {
-  const lower = value.toLowerCase()
-  if (lower === 'keep-alive' || lower === 'close') return null
-  const names = new Set<string>()
-  for (const part of lower.split(',')) {
-    const name = part.trim()
-    if (name !== '' && name !== 'keep-alive' && name !== 'close') names.add(name)
-  }
-  return names.size === 0 ? null : names
-}
-
-/** The same for all Connection fields of a flat list of names and values. */
 export function listedByConnection(fields: readonly string[]): ReadonlySet<string> | null {
   let listed: Set<string> | null = null
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string
     if (name.length !== CONNECTION.length || name.toLowerCase() !== CONNECTION) continue
-    const names = connectionListed(fields[at + 1] as string)
-    if (names !== null) listed = listed === null ? new Set(names) : new Set([...listed, ...names])
+    const lower = (fields[at + 1] as string).toLowerCase()
+    if (lower === 'keep-alive' || lower === 'close') continue
+    for (const part of lower.split(',')) {
+      const option = part.trim()
+      // One set for all of them: there may be a thousand fields.
+      if (option !== '' && option !== 'keep-alive' && option !== 'close') listed = (listed ?? new Set()).add(option)
+    }
   }
   return listed
 }

@@ -3,7 +3,7 @@ import type { SluiceError } from '../../lib/errors.ts'
 import { chooseBodyMode, codingsOf, isBinary } from '../../lib/plan/body-mode.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, subjectsOf } from '../../lib/plan/controls.ts'
 import {
-  connectionListed,
+  listedByConnection,
   FIELD_CONTROL,
   FIELD_DROP,
   FIELD_FORWARD,
@@ -88,9 +88,12 @@ t.test('header fields: which go on', async (t) => {
 })
 
 t.test('names that Connection lists', async (t) => {
-  t.equal(connectionListed('keep-alive'), null)
-  t.equal(connectionListed('close, keep-alive'), null)
-  t.strictSame([...(connectionListed('close, X-A , x-b') ?? [])], ['x-a', 'x-b'])
+  t.equal(listedByConnection(['Connection', 'keep-alive']), null)
+  t.equal(listedByConnection(['Connection', 'close, keep-alive']), null)
+  t.strictSame(
+    [...(listedByConnection(['connection', 'close, X-A , x-b', 'X', 'y', 'CONNECTION', 'x-c']) ?? [])],
+    ['x-a', 'x-b', 'x-c']
+  )
 })
 
 t.test('controls of our own', async (t) => {

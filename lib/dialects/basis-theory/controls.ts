@@ -17,7 +17,7 @@ import {
 /** The controls of one request, read once from its head. */
 export interface Controls {
   apiKey: string | undefined
-  /** X-API-KEY: the credential only when BT-API-KEY is absent and the value is one of our keys; else it goes on. */
+  /** X-API-KEY: goes on unless it is one of our keys, and is the credential then when BT-API-KEY is absent. */
   legacyApiKey: string | undefined
   url: string | undefined
   /** BT-PROXY-KEY: the key of a stored proxy. */

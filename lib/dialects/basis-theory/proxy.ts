@@ -88,8 +88,7 @@ function serveStored<Identity>(asked: Asked<Identity>, proxy: ReadyProxy<Identit
     return
   }
   if (attached === null) throw noDestinations()
-  const legacy = controls.legacyApiKey
-  if (legacy !== undefined && ports.looksLikeOurs(legacy)) controls.legacyApiKey = undefined
+  takeLegacyKey(controls, ports)
   planAndExecute(asked, attached, proxy)
 }
 
@@ -134,15 +133,22 @@ function refuse<Identity>(asked: Asked<Identity>, thrown: unknown, caller: Calle
 }
 
 /** The key of the request; X-API-KEY counts only without BT-API-KEY and only when it is one of ours. */
-function credentialOf(controls: Controls, ports: { looksLikeOurs(key: string): boolean }): string {
-  if (controls.apiKey !== undefined) return controls.apiKey
-  const legacy = controls.legacyApiKey
-  if (legacy !== undefined && ports.looksLikeOurs(legacy)) {
-    controls.legacyApiKey = undefined
-    return legacy
-  }
-  throw new SluiceError('ERR_AUTH_MISSING', 'The BT-API-KEY header is required')
+function credentialOf(controls: Controls, ports: KeyPorts): string {
+  const legacy = takeLegacyKey(controls, ports)
+  const key = controls.apiKey ?? legacy
+  if (key === undefined) throw new SluiceError('ERR_AUTH_MISSING', 'The BT-API-KEY header is required')
+  return key
 }
+
+/** X-API-KEY when it is one of ours: then it goes on to no destination, whatever else the request brings. */
+function takeLegacyKey(controls: Controls, ports: KeyPorts): string | undefined {
+  const legacy = controls.legacyApiKey
+  if (legacy === undefined || !ports.looksLikeOurs(legacy)) return undefined
+  controls.legacyApiKey = undefined
+  return legacy
+}
+
+type KeyPorts = Pick<ProxyPorts<unknown>, 'looksLikeOurs'>
 
 /** Is the request one for the proxy? */
 export function isProxyPath(path: string): boolean {
