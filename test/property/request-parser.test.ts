@@ -30,7 +30,7 @@ const STRICTER = [
   // `readHead`, which both engines ask.
   /^Transfer-Encoding /,
   /^Content-Length /,
-  /^Host is (missing|there twice)$/,
+  /^Host is (missing|there twice|no host)$/,
   /^The request target is no path$/
 ]
 
@@ -266,7 +266,17 @@ const otherField = fc
     )
   )
   .map((parts) => parts.join(''))
-const hostField = often('Host: h', 'host:h', 'Host: h\r\nHost: h', 'X: y', 'Host : h', 'Host:')
+const hostField = often(
+  'Host: h',
+  'host:h',
+  'Host: h\r\nHost: h',
+  'X: y',
+  'Host : h',
+  'Host:',
+  'Host: [::1]:1',
+  'Host: h/a',
+  'Host: h, h'
+)
 const lengthField = fc.constantFrom(
   'Content-Length: 5',
   'Content-Length: 0',
