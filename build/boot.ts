@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
 import { constants, Script } from 'node:vm'
 
@@ -19,10 +18,9 @@ type Body = (
 
 // :: name of a part → what it exports; there from the moment that it begins to run
 const loaded = new Map<string, Module>()
-const outside = createRequire(__filename)
 const inside = Object.assign(
-  (specifier: string): unknown => (specifier.startsWith('./') ? load(specifier.slice(2)) : outside(specifier)),
-  outside
+  (specifier: string): unknown => (specifier.startsWith('./') ? load(specifier.slice(2)) : require(specifier)),
+  require
 )
 
 function load(name: string): unknown {
@@ -55,5 +53,5 @@ function cacheOf(text: string): Buffer | null {
 
 const first = basename(__filename).replace(/js$/, 'part.js')
 // Node's own loader knows what to do with source maps, and nothing of caches.
-if (process.sourceMapsEnabled) outside(`./${first}`)
+if (process.sourceMapsEnabled) require(`./${first}`)
 else load(first)

@@ -9,13 +9,16 @@ import vm from 'node:vm'
 class KeptScript extends vm.Script {
   constructor(code: string, options: vm.ScriptOptions) {
     super(code, options)
-    const { filename } = options
-    if (filename?.endsWith('.part.js') !== true) return
-    process.on('exit', () => {
-      const name = readFileSync(filename, 'latin1').slice(-8)
-      writeFileSync(join(dirname(filename), `${name}.cache`), this.createCachedData())
-    })
+    if (options.filename?.endsWith('.part.js') === true) kept.set(options.filename, this)
   }
 }
 
+// :: file → its script
+const kept = new Map<string, vm.Script>()
 vm.Script = KeptScript
+process.on('exit', () => {
+  for (const [file, script] of kept) {
+    const name = readFileSync(file, 'latin1').slice(-8)
+    writeFileSync(join(dirname(file), `${name}.cache`), script.createCachedData())
+  }
+})

@@ -9,6 +9,9 @@ async function run(command: string, args: readonly string[]): Promise<number> {
       // NOTE: before anything is loaded. By default SIGUSR1 opens the inspector, through which every secret can be read.
       process.on('SIGUSR1', () => {})
       return (await import('./cli/serve.ts')).runServe(args, version())
+    case WORKER:
+      process.on('SIGUSR1', () => {})
+      return process.send === undefined ? unknown(command) : (await import('./cli/worker.ts')).runWorker()
     case 'check':
       return (await import('./cli/check.ts')).runCheck(args)
     case 'keys':
@@ -31,15 +34,22 @@ async function run(command: string, args: readonly string[]): Promise<number> {
       process.stdout.write(`${version()}\n`)
       return 0
     default:
-      process.stderr.write(`sluice: there is no command ${command}\n${USAGE}\n`)
-      return 2
+      return unknown(command)
   }
+}
+
+function unknown(command: string): number {
+  process.stderr.write(`sluice: there is no command ${command}\n${USAGE}\n`)
+  return 2
 }
 
 function version(): string {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
   return (JSON.parse(manifest) as { version: string }).version
 }
+
+/** One of several processes that serve: for `serve` to call. */
+const WORKER = 'worker'
 
 const USAGE = `usage: sluice COMMAND [FLAGS]
 

@@ -48,6 +48,7 @@ class Primary implements Server {
     this.#config = config
     this.#parts = parts
     this.#metrics = new Metrics(NOTHING_TO_READ, parts.version)
+    cluster.setupPrimary({ args: ['worker'] })
     cluster.on('message', (worker, message: ToPrimary) => this.#hear(worker, message))
     cluster.on('exit', (worker) => this.#died(worker))
   }

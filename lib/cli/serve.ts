@@ -1,4 +1,3 @@
-import cluster from 'node:cluster'
 import { url as inspectorUrl } from 'node:inspector'
 import { readAside } from './aside.ts'
 import { guarded, Refusal } from './guard.ts'
@@ -7,12 +6,16 @@ import { guarded, Refusal } from './guard.ts'
  * `sluice serve`: production. Refuses plain HTTP beyond loopback, a missing master key, a vault of `sluice dev` and the
  * inspector. SIGTERM and SIGINT drain; SIGHUP reloads the file and the certificates. Ends with 0 after a drain.
  */
-export async function runServe(argv: readonly string[], version: string): Promise<number> {
-  if (cluster.isWorker) return (await import('./worker.ts')).runWorker()
+export function runServe(argv: readonly string[], version: string): Promise<number> {
   return guarded('serve', USAGE, async () => {
     refuseInspector()
-    // Two thirds of a start: one thread reads the configuration while this one loads everything else.
-    const [config, { serve }] = await Promise.all([readAside(argv), import('./serving.ts')])
+    // One thread reads the configuration while this one loads everything else; most likely LMDB too.
+    const reading = readAside(argv)
+    const loading = import('./serving.ts').then(async (loaded) => {
+      await import('../vault/stores/lmdb.ts')
+      return loaded
+    })
+    const [config, { serve }] = await Promise.all([reading, loading])
     return serve(config, argv, version)
   })
 }

@@ -10,7 +10,6 @@ import type { Vault } from '../vault/vault.ts'
 import { readAside } from './aside.ts'
 import { Refusal } from './guard.ts'
 import { isDev } from './dev-marker.ts'
-import { startWorkers } from './primary.ts'
 import { dieOfBugs, type Server, startServer } from './server.ts'
 import { openVault, takeMasterKey } from './vault.ts'
 
@@ -30,6 +29,7 @@ export async function serve(config: Config, argv: readonly string[], version: st
     server = await startServer(config, { vault, log, version, withAdmin: true })
   } else {
     await vault.close()
+    const { startWorkers } = await import('./primary.ts')
     server = await startWorkers(config, { workers, masterKey, log, version })
   }
   log.event('info', 'started', { workers })

@@ -13,6 +13,7 @@ export function wentThrough(bytes: number): void {
   sinceLast += bytes
   if (sinceLast < EVERY_BYTES) return
   sinceLast = 0
+  collect ??= exposedCollector()
   collect({ type: 'minor' })
 }
 
@@ -20,14 +21,14 @@ let sinceLast = 0
 
 type Collect = (options: { readonly type: 'minor' }) => void
 
-/** V8's own `gc`, which it gives to contexts that are made after the flag is set. */
+/** V8's own `gc`, which it gives to contexts that are made after the flag is set. Takes some milliseconds: not for a start. */
 function exposedCollector(): Collect {
   setFlagsFromString('--expose-gc')
   const found: unknown = runInNewContext('typeof gc === "function" ? gc : null')
   setFlagsFromString('--no-expose-gc')
-  setFlagsFromString('--no-parallel-scavenge')
   return typeof found === 'function' ? (found as Collect) : () => {}
 }
 
-const collect = exposedCollector()
+let collect: Collect | null = null
+setFlagsFromString('--no-parallel-scavenge')
 const EVERY_BYTES = 8 * 2 ** 20

@@ -32,7 +32,7 @@ export async function runCommand(args: readonly string[], options: CommandOption
 /** Starts `sluice ARGS` and leaves it running; the test has to end it. */
 export function startCommand(args: readonly string[], options: CommandOptions = {}): Command {
   const { cwd = ROOT, env = {}, node = [] } = options
-  const child = spawn(process.execPath, [...node, mainFile(), ...args], {
+  const child = spawn(process.execPath, [AS_USERS_DO, ...node, mainFile(), ...args], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe']
@@ -86,3 +86,6 @@ export class Command {
     return Number(match[1])
   }
 }
+
+/** What runs the tests may have set the option for all that they start; with it the bundle loads itself in another way. */
+const AS_USERS_DO = '--no-enable-source-maps'

@@ -3,7 +3,7 @@
  * service, the loopback interface, or Sluice itself. The name is resolved here, every address is judged, and the
  * connection goes to an address that was judged and to no other.
  */
-import { BlockList, isIPv4 } from 'node:net'
+import { BlockList, isIP, isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
@@ -339,4 +339,41 @@ t.test('one question at a time for a name, and short memory for the answer', asy
   const { asked, reach, send } = await newPair(t, ['127.0.0.1'], { allowPrivateNetworks: true })
   await Promise.all([reach(), reach(), send(), send()])
   t.equal(asked(), 1)
+})
+
+t.test('a text is an address exactly when Node says so', async (t) => {
+  const pieces = [
+    ':',
+    ':',
+    ':',
+    '::',
+    '0',
+    '1',
+    'f',
+    'ffff',
+    'FFFF',
+    '12345',
+    'g',
+    '1.2.3.4',
+    '.',
+    '%',
+    'eth0',
+    '-',
+    ' ',
+    ''
+  ]
+  const texts = fc.array(fc.constantFrom(...pieces), { maxLength: 20 }).map((words) => words.join(''))
+  const groups = fc
+    .array(fc.constantFrom('0', 'abcd', '', '1', '1.2.3.4'), { maxLength: 10 })
+    .map((words) => words.join(':'))
+  fc.assert(
+    fc.property(
+      fc.oneof(texts, groups, fc.ipV6(), fc.ipV4()),
+      (text) => (parseAddress(text) !== null) === (isIP(text) !== 0)
+    ),
+    { numRuns: 20_000 }
+  )
+  for (const text of ['1:2:3:4:5:6:7::', '::', '1::8', '::1.2.3.4', '1:2:3:4:5:6:1.2.3.4', 'fe80::1%eth0']) {
+    t.ok(parseAddress(text), text)
+  }
 })
