@@ -130,6 +130,7 @@ export class Creates {
         else growing.views.push(existing)
       }
       const intent = this.#intent(caller, growing.ids, traceId)
+      const read = this.#readingIntent(caller, growing.views, traceId)
       await released(audit)
       const { ids } = growing
       if (ids.length > 0)
@@ -141,6 +142,7 @@ export class Creates {
         )
       const refusal = await this.#parts.store.write(growing)
       audit.outcome(intent, refusal === null ? 'created' : 'refused')
+      if (read !== 0) audit.outcome(read, refusal === null ? 'shown' : 'refused')
       if (refusal === null) return growing.views
       if (refusal.table === 'tokens' && (await this.#mayTryAgain(caller, tokens, refusal.key, attempt))) continue
       if (refusal.table === 'index' && attempt < ATTEMPTS) continue
@@ -148,16 +150,25 @@ export class Creates {
     }
   }
 
+  /** Tokens that were there and will be shown in plain are read; 0 when there are none. */
+  #readingIntent(caller: Caller, views: readonly TokenView[], traceId: string): number {
+    const ids: string[] = []
+    for (const { id, container, deduplicated } of views) {
+      if (deduplicated === true && caller.allows('token:read', container) === 'reveal') ids.push(id)
+    }
+    return ids.length === 0 ? 0 : this.#intent(caller, ids, traceId, 'read')
+  }
+
   #stamp(caller: Caller) {
     const now = this.#parts.now()
     return { createdAt: now, createdBy: caller.application, cvcTakenAt: now }
   }
 
-  #intent(caller: Caller, ids: readonly string[], traceId: string): number {
+  #intent(caller: Caller, ids: readonly string[], traceId: string, door = 'create'): number {
     let tokens = ''
     for (const id of ids) tokens += tokens === '' ? quoted(id) : `,${quoted(id)}`
     return this.#parts.audit.intent(
-      `"door":"create",${caller.auditText}"tokens":[${tokens}],"trace":${quoted(traceId)},`
+      `"door":"${door}",${caller.auditText}"tokens":[${tokens}],"trace":${quoted(traceId)},`
     )
   }
 

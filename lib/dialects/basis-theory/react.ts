@@ -3,6 +3,7 @@ import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json } from '../../json.ts'
 import type { ApiAnswer, ApiCall } from '../../listen/api.ts'
 import type { Caller } from '../../vault/access.ts'
+import { maskedView, type TokenView } from '../../vault/token-view.ts'
 import type { Purpose } from '../../vault/purpose.ts'
 import type { Vault } from '../../vault/vault.ts'
 import { castArguments, configurationFor, type Formula, type Reactor } from './reactor-documents.ts'
@@ -72,7 +73,7 @@ export async function prepare(
           const said = readResult(await ports.run({ ...job, ...limits }))
           outcome = 'ran'
           if (said.kind !== 'value') return errorAnswer(said, scrubber)
-          return await valueAnswer(ports, attached ?? caller, said.value ?? null, traceId)
+          return await valueAnswer(ports, attached ?? caller, caller, said.value ?? null, traceId)
         } finally {
           host.end()
           vault.outcome(purpose.intent, outcome)
@@ -103,13 +104,22 @@ async function attachedTo(vault: Vault, tenant: string, reactor: Reactor): Promi
   throw new SluiceError('ERR_CONFLICT', 'The application of the reactor is no longer there')
 }
 
-async function valueAnswer(ports: ReactorPorts, maker: Caller, value: Json, traceId: string): Promise<ApiAnswer> {
+/** The tokens are the maker's; their plain data is told to a reader who may read them alone. */
+async function valueAnswer(
+  ports: ReactorPorts,
+  maker: Caller,
+  reader: Caller,
+  value: Json,
+  traceId: string
+): Promise<ApiAnswer> {
   const returned = asObject(value)
   if (returned === null) throw runtimeError('The code must return an object with raw, tokenize or both')
   const { raw, tokenize } = returned
   const members: string[] = []
   if (tokenize !== undefined && tokenize !== null) {
-    const tokens = await tokenizeValue(ports.vault, ports.tokensPerRequest, maker, tokenize, traceId)
+    const show = (view: TokenView) =>
+      reader.allows('token:read', view.container) === 'reveal' ? view : maskedView(maker, view)
+    const tokens = await tokenizeValue(ports.vault, ports.tokensPerRequest, maker, tokenize, traceId, show)
     members.push(`"tokens":${tokens}`)
   }
   if (raw !== undefined) members.push(`"raw":${formatJson(raw)}`)

@@ -95,21 +95,23 @@ export class ReactorHost {
       case 'tokens.create': {
         requireOf(attached, 'token:create')
         const [view] = await vault.create(attached, [readNewToken(wire(first))], traceId)
-        return view === undefined ? 'null' : spoken(view)
+        return view === undefined ? 'null' : spoken(this.#made(attached, view))
       }
       case 'tokens.retrieve':
         requireOf(attached, 'token:read')
         return this.#retrieve(attached, textOf(first))
       case 'tokens.update':
         requireOf(attached, 'token:update')
-        return spoken(await vault.update(attached, textOf(first), readRevision(wire(second)), traceId))
+        return spoken(
+          this.#seen(attached, await vault.update(attached, textOf(first), readRevision(wire(second)), traceId))
+        )
       case 'tokens.delete':
         requireOf(attached, 'token:delete')
         await vault.delete(attached, textOf(first), traceId)
         return 'null'
       case 'tokenize':
         requireOf(attached, 'token:create')
-        return tokenizeValue(vault, tokensPerRequest, attached, first, traceId)
+        return tokenizeValue(vault, tokensPerRequest, attached, first, traceId, (view) => this.#made(attached, view))
       default:
         throw new SluiceError('ERR_NOT_FOUND', 'There is no such call')
     }
@@ -122,10 +124,21 @@ export class ReactorHost {
     if (purpose.intent !== 0) {
       await vault.released()
       vault.outcome(purpose.intent, 'shown')
-      this.#shown.push({ text: view.id, form: 'data', candidates: [view.id] })
-      if (view.shown !== null) this.#run.scrubber.addSecret(view.shown)
     }
-    return spoken(view)
+    return spoken(this.#seen(attached, view))
+  }
+
+  /** What a create shows is the code's own, unless the token was there before. */
+  #made(attached: Caller, view: TokenView): TokenView {
+    return view.deduplicated === true ? this.#seen(attached, view) : view
+  }
+
+  /** From now on the code goes only where a token may that it was shown in plain. */
+  #seen(attached: Caller, view: TokenView): TokenView {
+    if (view.shown === null || attached.allows('token:read', view.container) !== 'reveal') return view
+    this.#shown.push({ text: view.id, form: 'data', candidates: [view.id] })
+    this.#run.scrubber.addSecret(view.shown)
+    return view
   }
 
   #purpose(destination: DestinationName | null): Purpose {

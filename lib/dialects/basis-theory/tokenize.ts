@@ -3,7 +3,7 @@ import { SluiceError } from '../../errors.ts'
 import { formatJson, type Json, LosslessNumber } from '../../json.ts'
 import type { ApiAnswer, ApiCall, ApiRoute } from '../../listen/api.ts'
 import type { Caller } from '../../vault/access.ts'
-import { tokenText } from '../../vault/token-view.ts'
+import { type TokenView, tokenText } from '../../vault/token-view.ts'
 import type { NewToken } from '../../vault/creates.ts'
 import type { Vault } from '../../vault/vault.ts'
 import { asObject, readBody, readNewToken } from './token-input.ts'
@@ -26,19 +26,24 @@ async function tokenize(vault: Vault, limit: number, call: ApiCall): Promise<Api
   return { status: 200, body: await tokenizeValue(vault, limit, call.caller, readBody(call.body), call.traceId) }
 }
 
-/** Makes the tokens of a value, and gives the JSON text of what stands in its stead. Throws as `Vault.create`. */
+/**
+ * Makes the tokens of a value, and gives the JSON text of what stands in its stead. Throws as `Vault.create`.
+ *
+ * @param show what of a token is told: by default what the caller may see
+ */
 export async function tokenizeValue(
   vault: Vault,
   limit: number,
   caller: Caller,
   value: Json,
-  traceId: string
+  traceId: string,
+  show: (view: TokenView) => TokenView = asItIs
 ): Promise<string> {
   const wanted: NewToken[] = []
   const write = gather(value, wanted, '', 0)
   if (wanted.length > limit) throw new SluiceError('ERR_TOKEN_LIMIT', `The request makes more than ${limit} tokens`)
   const views = wanted.length === 0 ? [] : await vault.create(caller, wanted, traceId)
-  return write(views.map((view) => ({ id: JSON.stringify(view.id), whole: tokenText(view) })))
+  return write(views.map((view) => ({ id: JSON.stringify(view.id), whole: tokenText(show(view)) })))
 }
 
 type Writer = (made: readonly { readonly id: string; readonly whole: string }[]) => string
@@ -96,4 +101,5 @@ async function detokenize(vault: Vault, limit: number, call: ApiCall): Promise<A
   return { status: 200, body }
 }
 
+const asItIs = (view: TokenView): TokenView => view
 const DEPTH = 100

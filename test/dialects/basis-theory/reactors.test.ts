@@ -462,6 +462,59 @@ t.test('fetch goes where caller, application and tokens may go, and nowhere else
   t.notMatch(audit, 'free-value')
 })
 
+t.test(
+  'what a create or an update shows of a token that was there is bound and written down as what was read is',
+  async (t) => {
+    const code = reactorCode(`
+    const card = { type: 'card', data: { number: '4242424242424242' }, deduplicate_token: true }
+    const seen = req.args.by === 'create' ? await req.bt.tokens.create({ ...card, deduplicateToken: true })
+      : req.args.by === 'tokenize' ? await req.bt.tokenize(card)
+      : await req.bt.tokens.update(req.args.id, { metadata: { a: 'b' } })
+    try { return { raw: (await fetch(req.args.url, { method: 'POST', body: JSON.stringify(seen) })).status } }
+    catch (e) { return { raw: e.code } }`)
+    const rules = all('reveal', 'token:read', 'token:use', 'token:create', 'token:update')
+    const application = await newApplication({ rules })
+    const reactor = await newReactor({ code, application: { id: application.id } })
+    const card = { number: '4242424242424242', expiration_month: 12, expiration_year: 2099 }
+    const id = await proxy.token(card, { type: 'card', destinations: ['elsewhere.example'] })
+    const before = destination.requests.length
+    for (const by of ['create', 'tokenize', 'update']) {
+      const answer = await react(reactor, { by, id, url: destination.url })
+      t.equal(answer.json['raw'], 'ERR_DESTINATION_FORBIDDEN', by)
+    }
+    t.equal(destination.requests.length, before, 'the destination hears of none of them')
+    const trace = 'read-by-create'
+    const made = await fetch(`${origin}/tokens`, {
+      method: 'POST',
+      headers: { 'BT-API-KEY': proxy.key, 'BT-TRACE-ID': trace, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ type: 'card', data: { number: card.number }, deduplicate_token: true })
+    })
+    t.match(await made.json(), { id, data: { expiration_year: 2099 } })
+    const folder = join(proxy.folder, 'audit')
+    const lines = readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
+    t.ok(
+      lines.some((line) => line.includes('"door":"read"') && line.includes(id) && line.includes(trace)),
+      'whoever is shown a token that was there has read it'
+    )
+  }
+)
+
+t.test('tokens that the code of a reactor makes are masked for whoever may not read them', async (t) => {
+  const code = reactorCode('return { tokenize: { made: { type: "token", data: req.args.value } } }')
+  const maker = await newApplication({ rules: all('reveal', 'token:read', 'token:create') })
+  const value = await proxy.token('value-of-the-token')
+  const user = await proxy.newKey(['token:use'])
+  for (const more of [{}, { application: { id: maker.id } }]) {
+    const reactor = await newReactor({ code, ...more })
+    const key = 'application' in more ? user : await proxy.newKey(['token:use', 'token:create'])
+    const answer = await react(reactor, { value: `{{${value}}}` }, key)
+    t.equal(answer.status, 200, answer.text)
+    t.notMatch(answer.text, 'value-of-the-token')
+    const reader = await react(reactor, { value: `{{${value}}}` })
+    t.match(reader.text, 'value-of-the-token')
+  }
+})
+
 t.test('a response that is too long, and headers that would break the message', async (t) => {
   const body = 'x'.repeat(1024 * 1024 + 1)
   const large = await newDestination({
