@@ -248,7 +248,10 @@ export class Execution implements ClientSink, DecodeSink, SubstitutionOwner, Rel
   }
 
   informational(status: number, rawHeaders: readonly string[]): void {
-    if (this.#state !== DONE) this.#client.inform(status, endToEndFields(rawHeaders, false))
+    const { responseRules, transforms } = this.#plan
+    // It would go around what is done with the response.
+    if (this.#state === DONE || responseRules !== null || (transforms !== null && transforms.response !== null)) return
+    this.#client.inform(status, endToEndFields(rawHeaders, false))
   }
 
   head(status: number, reason: string, rawHeaders: readonly string[], length: number): void {

@@ -60,5 +60,6 @@ function ready(
   const kept = withoutBytes(fields).map((text, at) => (at % 2 === 0 || scrubber === null ? text : scrubber.text(text)))
   if (captured > 0) kept.push('Sluice-Captured', String(captured))
   if (unmatched > 0) kept.push('Sluice-Rules-Unmatched', String(unmatched))
-  return { status, reason, fields: kept, body, captured, scrubbed: scrubber === null ? 0 : scrubber.count }
+  const said = scrubber === null ? reason : scrubber.text(reason)
+  return { status, reason: said, fields: kept, body, captured, scrubbed: scrubber === null ? 0 : scrubber.count }
 }
