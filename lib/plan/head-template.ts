@@ -12,7 +12,7 @@ export interface HeadTemplate {
   /** The target, then the field lines: strings of bytes and the spots between them. */
   readonly target: readonly HeadPiece[]
   readonly lines: readonly HeadPiece[]
-  /** The path up to the first expression: what destination bindings may rely on. */
+  /** The path up to the segment of the first expression: what destination bindings may rely on. */
   readonly certainPath: string
 }
 
@@ -38,7 +38,7 @@ export function templateHead(
   if (inPath !== null) checkBytesAreWhole(inPath)
   const target: HeadPiece[] = [path.slice(0, path.length - tailPath.length), ...(inPath ?? [tailPath])]
   if (query !== '') target.push(`?${query.slice(0, query.length - tailQuery.length)}`, ...(inQuery ?? [tailQuery]))
-  return { target, lines: inLines ?? [lines], certainPath: inPath === null ? path : textBeforeSpot(target) }
+  return { target, lines: inLines ?? [lines], certainPath: inPath === null ? path : wholeSegmentsBeforeSpot(target) }
 }
 
 /** `%{{x}}` could make a %2f that neither the template nor the value holds. */
@@ -51,13 +51,14 @@ function checkBytesAreWhole(pieces: readonly HeadPiece[]): void {
   }
 }
 
-function textBeforeSpot(pieces: readonly HeadPiece[]): string {
+/** With the last slash: what stands behind it is not all of its segment. */
+function wholeSegmentsBeforeSpot(pieces: readonly HeadPiece[]): string {
   let text = ''
   for (const piece of pieces) {
     if (typeof piece !== 'string') break
     text += piece
   }
-  return text
+  return text.slice(0, text.lastIndexOf('/') + 1)
 }
 
 /** Line by line: an expression never reaches into another field. */

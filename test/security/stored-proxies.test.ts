@@ -179,6 +179,21 @@ t.test('a path that is made of a value does not get around a path that the appli
   t.equal((await invoke(proxy, key, { apiKey: null, path: '/proxy/7' })).status, 200)
 })
 
+t.test('nor does one of which a value ends the segment', async (t) => {
+  const bound = { destinations: [{ host: here, pathPrefix: '/v1/charges' }] }
+  const key = await proxy.newKey(['token:use', 'token:use:head'], bound)
+  const value = await proxy.token('back')
+  const before = destination.requests.length
+  const ask = (tail: string) =>
+    proxy.request(
+      `GET /proxy/${tail} HTTP/1.1\r\nHost: h\r\nBT-API-KEY: ${key}\r\nBT-PROXY-URL: ${url}/v1\r\nConnection: close\r\n\r\n`
+    )
+  t.equal((await ask(`charges%7B%7B${value}%7D%7D`)).status, 403)
+  t.equal((await ask(`%7B%7B${value}%7D%7D`)).status, 403)
+  t.equal(destination.requests.length, before)
+  t.equal((await ask(`charges/%7B%7B${value}%7D%7D`)).status, 200)
+})
+
 t.test('a leaked key of a proxy that asks for an API key is worth nothing', async (t) => {
   const { key } = await newStoredProxy(proxy, url)
   const before = destination.requests.length
