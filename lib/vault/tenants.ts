@@ -62,7 +62,7 @@ export class Tenants implements ContainerBindings {
   /** The bound containers of a tenant. */
   async bindings(tenant: string): Promise<{ container: string; destinations: readonly DestinationRule[] }[]> {
     const prefix = `${tenant}:`
-    const rows = await this.#store.scan('bindings', { prefix, limit: MOST })
+    const rows = await this.#store.scan('bindings', { prefix, limit: Number.MAX_SAFE_INTEGER })
     return rows.map(({ key, value }) => ({
       container: key.slice(prefix.length),
       destinations: this.#records.decode<readonly DestinationRule[]>('bindings', key, value)
@@ -100,7 +100,7 @@ export class Tenants implements ContainerBindings {
   refresh(tenant: string, generation: number): void | Promise<void> {
     if (this.#bound.get(tenant)?.generation === generation) return undefined
     const prefix = `${tenant}:`
-    const rows = this.#store.scan('bindings', { prefix, limit: MOST })
+    const rows = this.#store.scan('bindings', { prefix, limit: Number.MAX_SAFE_INTEGER })
     const take = (found: Awaited<typeof rows>) => {
       const lists = found.map(({ key, value }) => ({
         container: key.slice(prefix.length),
@@ -153,6 +153,5 @@ export class Tenants implements ContainerBindings {
   }
 }
 
-const MOST = 10_000
 const BATCH = 500
 const COUNTED = 10_000

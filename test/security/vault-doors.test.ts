@@ -10,7 +10,7 @@ import { footprint, newUser } from '../kit/footprint.ts'
 import { newProxy, proxyRequest } from '../kit/proxy.ts'
 import { reactorCode } from '../kit/reactor.ts'
 import { call, invoke, newApplication, newStoredProxy } from '../kit/stored-proxy.ts'
-import { newVault, purpose } from '../kit/vault.ts'
+import { newVault, purpose, subject } from '../kit/vault.ts'
 
 const NUMBER = '4242424242424242'
 const proxy = await newProxy()
@@ -176,6 +176,20 @@ t.test('what is bound goes nowhere else: by application, by container, by token,
   t.equal((await invoke(proxy, asked.key, { body: '"{{ victim }}"' })).status, 200)
   t.equal((await invoke(proxy, open.key, { body: '"{{ victim }}"', apiKey: null })).status, 200)
   await proxy.vault.tenants.bind(by, '/pci/', null, 't')
+})
+
+t.test('a binding holds however many there are', async (t) => {
+  const { vault, caller, close } = await newVault()
+  t.teardown(close)
+  const by = { tenant: 'default', application: '', keyId: '' }
+  const binds = Array.from({ length: 10_000 }, (_, at) => vault.tenants.bind(by, `/a${at}/`, ['psp.example'], 't'))
+  await Promise.all([...binds, vault.tenants.bind(by, '/last/', ['psp.example'], 't')])
+  const owner = await caller({ tenant: 'default' })
+  await vault.create(owner, [{ type: 'token', container: '/last/', data: '1', expiresAt: null, id: 'bound-0001' }], 't')
+  const elsewhere = purpose('proxy', { host: 'evil.example' })
+  await t.rejects(async () => vault.reveal(owner, [subject('bound-0001')], elsewhere, 10), {
+    code: 'ERR_DESTINATION_FORBIDDEN'
+  })
 })
 
 t.test('a cvc is gone when its time is over', async (t) => {
