@@ -74,8 +74,15 @@ function whenKnown<T, Identity>(asked: Asked<Identity>, value: T | Promise<T>, t
     take(value)
     return
   }
-  asked.client.attend(UNTIL_KNOWN)
-  value.then(take).catch((error: unknown) => refuse(asked, error, null))
+  const waiting = new Waiting()
+  asked.client.attend(waiting)
+  value
+    .then((known) => {
+      // Whoever left is told of to nobody else: the request would never be over.
+      if (waiting.hasLeft) throw new SluiceError('ERR_CLIENT_GONE', 'The client left')
+      take(known)
+    })
+    .catch((error: unknown) => refuse(asked, error, null))
 }
 
 /** Who calls a stored proxy: an API key, or with none asked for the application that is attached to it. */
@@ -289,13 +296,17 @@ const noDestinations = () =>
 const IDEMPOTENCY_KEY = /^idempotency-key:[ \t]*[!-~]/im
 const PARSED_URLS = 1000
 
-function nothing(): void {}
+/** While the vault looks something up there is one thing to hear of the client. */
+class Waiting implements ClientSink {
+  hasLeft = false
 
-/** While the vault looks a key up there is nothing to tell the client's events to. */
-const UNTIL_KNOWN: ClientSink = {
-  requestChunk: nothing,
-  requestEnd: nothing,
-  requestBroken: nothing,
-  clientDrained: nothing,
-  clientLeft: nothing
+  requestChunk(): void {}
+  requestEnd(): void {}
+  requestBroken(): void {
+    this.hasLeft = true
+  }
+  clientDrained(): void {}
+  clientLeft(): void {
+    this.hasLeft = true
+  }
 }
