@@ -21,7 +21,10 @@ const perf = instructionsAreCounted()
 /** Counts of the two are not comparable: valgrind shows programs an older processor. */
 const INSTRUCTIONS = perf ? 'user instructions' : 'user instructions in valgrind'
 if (perf || (!quick && hasValgrind())) await run()
-else process.stdout.write('perf counts no instructions here; a run that is not quick uses valgrind\n')
+else
+  process.stdout.write(
+    'perf counts no instructions here; a run that is not quick uses valgrind, where it is installed\n'
+  )
 process.exit(0)
 
 async function run(): Promise<void> {

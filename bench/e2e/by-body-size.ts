@@ -34,10 +34,10 @@ const lines: Line[] = [
   { name: 'bare TLS pipe', contender: pipe, contentType: json, ids, substitutes: false }
 ]
 const points = SIZES.map((bytes): Point => {
-  const requests = Math.ceil(Math.min(quick ? 50 : 1500, Math.max(2, (quick ? 2e6 : 3e7) / bytes)))
+  const requests = Math.ceil(Math.min(quick ? 50 : 1000, Math.max(2, (quick ? 2e6 : 2e7) / bytes)))
   const connections = Math.min(8, Math.ceil(3e6 / bytes))
   return { x: bytes, name: `${bytes} B`, ...jsonBody(1, bytes), requests, connections, inFlight: connections }
 })
-report(await sweep('e2e/by-body-size', scene, points, lines, quick ? 1 : 2))
+report(await sweep('e2e/by-body-size', scene, points, lines, quick ? 1 : 3))
 await scene.close()
 process.exit(0)

@@ -43,11 +43,11 @@ const points = TOKENS.map(
     x: tokens,
     name: `${tokens} tokens`,
     ...jsonBody(tokens, BYTES),
-    requests: quick ? 50 : 1500,
+    requests: quick ? 50 : 800,
     connections: 16,
     inFlight: 16
   })
 )
-report(await sweep('e2e/by-tokens', scene, points, lines, quick ? 1 : 2))
+report(await sweep('e2e/by-tokens', scene, points, lines, quick ? 1 : 3))
 await scene.close()
 process.exit(0)

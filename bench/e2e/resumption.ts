@@ -22,7 +22,7 @@ limitTime(quick ? 90 : 300)
 const scene = await newScene(new URL('../kit/small-upstream.ts', import.meta.url))
 const population = await populate(scene, 'aes-256-gcm', 1000)
 const ca = readFileSync(scene.ca)
-const connections = count('connections', 2000, 40)
+const connections = count('connections', 1000, 40)
 const bare = await startPeer(scene, 'bare-server')
 const sluice = await startSluice(scene, population)
 const rows: Row[] = []

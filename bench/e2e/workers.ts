@@ -23,7 +23,7 @@ const load = startProgram('load', 'load', new URL('../kit/load.ts', import.meta.
 scene.add(load)
 const population = await populate(scene, 'aes-256-gcm', count('tokens', 20_000, 1000))
 const ids = { file: population.ids, sample: Array.from({ length: 8 }, (_, at) => tokenId(at)) }
-const requests = count('requests', 20_000, 400)
+const requests = count('requests', 8000, 400)
 const counts = [1, 2] as const
 const measured = new Map<number, Figures[]>(counts.map((workers) => [workers, []]))
 for (let round = count('rounds', 3, 1); round > 0; round--) {

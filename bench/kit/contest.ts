@@ -46,8 +46,8 @@ export async function contest(bench: string, scene: Scene, ids: Ids, entries: re
   for (const entry of entries) await check(scene, ids, entry)
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
   scene.add(load)
-  const rounds = count('rounds', 7, 1)
-  const requests = count('requests', 6000, 300)
+  const rounds = count('rounds', 5, 1)
+  const requests = count('requests', 4000, 300)
   const figures = new Map<Entry, Record<string, number>[]>(entries.map((entry) => [entry, []]))
   for (let round = 0; round < rounds; round++) {
     for (const entry of entries) {
@@ -60,7 +60,7 @@ export async function contest(bench: string, scene: Scene, ids: Ids, entries: re
   const rows: Row[] = []
   for (const entry of entries) {
     const own = closed.get(entry) as Record<string, number>
-    const amount = { requests: Math.ceil(rate * count('seconds', 5, 0.5)), rate }
+    const amount = { requests: Math.ceil(rate * count('seconds', 4, 0.5)), rate }
     const [, outcome] = await measure(scene, load, ids, entry, amount, false)
     const latencies = { 'p50 µs': outcome.p50Us, 'p99 µs': outcome.p99Us, 'p99.9 µs': outcome.p999Us }
     const memory = { 'peak RSS MiB': peakResidentBytes(entry.contender.child.pid) / 2 ** 20 }

@@ -54,7 +54,7 @@ const PLANS = [
   {
     bench: 'e2e/by-connections',
     title: 'Cost by open connections',
-    note: `${OF} 1 KiB of JSON, on all connections in turn.`,
+    note: `${OF} 1 KiB of JSON, on all connections in turn, 32 at once.`,
     x: { label: 'open client connections', scale: 'log', unit: 'count' },
     y: 'linear'
   },

@@ -23,6 +23,10 @@ export interface MicroCase {
  * operation. `bench` is the file's path below `bench/`: `micro/scan/scanner`.
  */
 export function micro(bench: string, cases: readonly MicroCase[]): void {
+  if (kept !== null) {
+    for (const each of cases) kept.set(`${bench}: ${each.name}`, each)
+    return
+  }
   for (const each of cases) each.check?.()
   const batchNs = quick ? 2e6 : 40e6
   const rounds = quick ? 3 : 11
@@ -49,6 +53,14 @@ export function micro(bench: string, cases: readonly MicroCase[]): void {
   )
 }
 
+/** From now on `micro` runs nothing: its cases come into this map, by program and name. */
+export function keepCases(): ReadonlyMap<string, MicroCase> {
+  kept ??= new Map()
+  return kept
+}
+
+let kept: Map<string, MicroCase> | null = null
+
 /** How many runs take about `batchNs`; warms the code up on the way. */
 function calibrate(run: () => unknown, batchNs: number): number {
   let size = 1
@@ -62,9 +74,9 @@ function calibrate(run: () => unknown, batchNs: number): number {
 /** Nanoseconds for `size` runs. */
 function time(run: () => unknown, size: number): number {
   const start = process.hrtime.bigint()
-  for (let at = 0; at < size; at++) kept.result = run()
+  for (let at = 0; at < size; at++) sink.result = run()
   return Number(process.hrtime.bigint() - start)
 }
 
 /** Holds the last result, so that computing it is never dead code. */
-const kept: { result: unknown } = { result: null }
+const sink: { result: unknown } = { result: null }

@@ -6,10 +6,16 @@ import type { Circumstances, KeptRow } from './machine.ts'
 import { parseRows, type Row } from './report.ts'
 import { svg } from './svg.ts'
 
-/** Replaces the kept rows of the benchmarks that ran; the others stay. */
+/**
+ * Replaces the kept rows of the benchmarks that ran; the others stay, and so do points of a graph beyond the last that this
+ * run went to, when they were measured on such a machine.
+ */
 export function keep(rows: readonly Row[], where: Circumstances): void {
-  const ran = new Set(rows.map((row) => row.bench))
-  const kept = keptRows().filter((row) => !ran.has(row.bench))
+  const kept = keptRows().filter((row) => {
+    const fresh = rows.filter(({ bench }) => bench === row.bench)
+    if (fresh.length === 0) return true
+    return row.x !== undefined && row.where.cpu === where.cpu && fresh.every(({ x = 0 }) => x < (row.x ?? 0))
+  })
   mkdirSync(RESULTS, { recursive: true })
   const all = [...kept, ...rows.map((row) => ({ ...row, where }))]
   const lines = all.sort((a, b) => (a.bench < b.bench ? -1 : a.bench > b.bench ? 1 : 0))

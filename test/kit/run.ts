@@ -38,7 +38,9 @@ async function run(): Promise<void> {
   const { counted, grown } = comparedWithBaseline(existsSync(file) ? parseRows(readFileSync(file, 'utf8')) : [])
   rmSync(folder, { recursive: true })
   if (counted === 0)
-    process.stdout.write('# instructions: perf counts none here, or the baseline has none: not compared\n')
+    process.stdout.write(
+      '# instructions: neither perf nor valgrind counts them here, or the baseline has none: not compared\n'
+    )
   else count('instructions within +15 % of the baseline', { status: grown.length, output: grown.join('\n'), ms: 0 })
   process.stdout.write(`${sum.passed} passed, ${sum.failed} failed\n`)
   process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1
