@@ -11,7 +11,7 @@ import { BUNDLE, isFresh } from './kit/main-file.ts'
 import { reactorCode } from './kit/reactor.ts'
 import { ROOT, readSources } from './kit/sources.ts'
 
-/* What users run is made of lib/ by build/bundle.ts. */
+/* What users run is made of lib/ by lib/build/bundle.ts. */
 
 const FOLDER = dirname(BUNDLE)
 const PARTS = readdirSync(FOLDER).filter((name) => name.endsWith('.part.js'))

@@ -33,7 +33,8 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
   'dialects/footprint': ['plan', 'scan: types', 'expr: types', 'vault: types', 'proxy: types', 'listen: types'],
   app: ['*'],
   cli: ['app', 'config', 'vault', 'observe', 'egress: types'],
-  main: ['cli', 'config']
+  main: ['cli', 'config'],
+  build: ['cli']
 }
 
 /** Open to every room. */
@@ -122,7 +123,8 @@ function packageBreach(path: string, entry: Import, devDependencies: readonly st
   const name = packageName(entry.specifier)
   const importers = PACKAGE_IMPORTERS[name]
   if (importers?.some((prefix) => path.startsWith(prefix)) === true) return null
-  if (!path.startsWith('lib/') && (devDependencies.includes(name) || importers !== undefined)) return null
+  const isShipped = path.startsWith('lib/') && !path.startsWith('lib/build/')
+  if (!isShipped && (devDependencies.includes(name) || importers !== undefined)) return null
   return `may not import the package ${name}`
 }
 

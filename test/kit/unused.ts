@@ -63,8 +63,8 @@ function occurrences(code: string, name: string): number {
 function isEntry(path: string): boolean {
   return (
     path === 'lib/main.ts' ||
-    path === 'build/bundle.ts' ||
-    path === 'build/boot.ts' ||
+    path === 'lib/build/bundle.ts' ||
+    path === 'lib/build/boot.ts' ||
     path.endsWith('.test.ts') ||
     path === 'test/kit/run.ts' ||
     path === 'test/kit/reporter.ts' ||

@@ -18,7 +18,7 @@ import {
 } from 'rolldown'
 import { warmUp } from './warm-up.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const LIB = join(ROOT, 'lib')
 const OUT = join(ROOT, 'dist/bin')
 
@@ -80,7 +80,7 @@ function reached(paths: readonly string[], context: ChunkingContext): ReadonlySe
 
 /** The files that Node is started with: all the same, since each goes by its own name. */
 async function writePrograms(): Promise<void> {
-  const build = await rolldown({ ...INPUT, input: join(ROOT, 'build/boot.ts') })
+  const build = await rolldown({ ...INPUT, input: join(ROOT, 'lib/build/boot.ts') })
   const { output } = await build.generate({ format: 'cjs', comments: false })
   await build.close()
   for (const name of PROGRAMS.flatMap((programs) => Object.keys(programs))) {

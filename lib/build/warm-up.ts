@@ -7,8 +7,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { localhostCertificate } from '../lib/cli/certificate.ts'
-import { threadFile } from '../lib/thread-file.ts'
+import { localhostCertificate } from '../cli/certificate.ts'
+import { threadFile } from '../thread-file.ts'
 
 /**
  * Runs what users run, once, so that V8 has compiled what a start takes: a configuration, a server, a token, a request
