@@ -45,7 +45,7 @@ export function isWithin(inner: Cidr, outer: Cidr): boolean {
   return inner.bits >= outer.bits && covers(outer, inner.address)
 }
 
-/** NOTE: `isIPv6` is a large regular expression that takes ten milliseconds of a start to compile. */
+/** NOTE: `isIPv6` is a large regular expression that takes milliseconds of a start to compile. */
 function parseIPv6(text: string): Address | null {
   const [bare = '', zone = '0', ...more] = text.split('%')
   if (!ZONE.test(zone) || more.length > 0) return null
