@@ -112,7 +112,7 @@ function run(program: string, file: string): Promise<number> {
     child = spawn(process.execPath, ['--enable-source-maps', join(HERE, program), ...options], {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, SLUICE_BENCH_ROWS: file },
-      timeout: Math.max(1, Math.min(TIME_LIMIT_MS, END_MS - performance.now()))
+      timeout: Math.max(1, Math.floor(Math.min(TIME_LIMIT_MS, END_MS - performance.now())))
     })
     child.once('close', (status) => resolve(status ?? -1))
   })
