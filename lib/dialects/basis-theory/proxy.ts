@@ -1,11 +1,12 @@
 import { asSluiceError, SluiceError } from '../../errors.ts'
-import type { Client, ClientSink } from '../../listen/client.ts'
+import type { Client } from '../../listen/client.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, looksForBraces, subjectsOf } from '../../plan/controls.ts'
 import { type Destination, joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
 import { fieldLine } from '../../plan/headers.ts'
 import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
 import type { Transforms } from '../../plan/transforms.ts'
+import { Waiting } from '../../plan/waiting.ts'
 import type { Caller } from '../../vault/access.ts'
 import type { KeyMemo } from '../../vault/vault.ts'
 import { type Controls, readControls } from './controls.ts'
@@ -295,18 +296,3 @@ const noDestinations = () =>
 
 const IDEMPOTENCY_KEY = /^idempotency-key:[ \t]*[!-~]/im
 const PARSED_URLS = 1000
-
-/** While the vault looks something up there is one thing to hear of the client. */
-class Waiting implements ClientSink {
-  hasLeft = false
-
-  requestChunk(): void {}
-  requestEnd(): void {}
-  requestBroken(): void {
-    this.hasLeft = true
-  }
-  clientDrained(): void {}
-  clientLeft(): void {
-    this.hasLeft = true
-  }
-}

@@ -1,11 +1,12 @@
 /** What the Footprint dialect means by a request on /vault_proxy. `spec/footprint.md` A.1 to A.8. */
 import { asSluiceError, SluiceError } from '../../errors.ts'
-import type { Client, ClientSink } from '../../listen/client.ts'
+import type { Client } from '../../listen/client.ts'
 import { bodyModeOf, delimitersOf, subjectsOf } from '../../plan/controls.ts'
 import { joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
 import { decodableOf, fieldLine } from '../../plan/headers.ts'
 import { type Deadlines, type Intent, type Limits, type Plan, planRequest } from '../../plan/plan.ts'
+import { Waiting } from '../../plan/waiting.ts'
 import type { Capture, CaptureRule, CaptureType } from '../../proxy/capture.ts'
 import type { ResponseRules } from '../../proxy/response-rules.ts'
 import type { Caller } from '../../vault/access.ts'
@@ -299,21 +300,6 @@ class Call<Identity> {
 interface Rules {
   readonly response: ResponseRules
   readonly targets: readonly { readonly id: string; readonly container: string }[]
-}
-
-/** While a request is planned there is one thing to hear of the client. */
-class Waiting implements ClientSink {
-  hasLeft = false
-
-  requestChunk(): void {}
-  requestEnd(): void {}
-  requestBroken(): void {
-    this.hasLeft = true
-  }
-  clientDrained(): void {}
-  clientLeft(): void {
-    this.hasLeft = true
-  }
 }
 
 function methodOf(text: string | undefined): string {
