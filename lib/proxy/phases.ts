@@ -52,61 +52,72 @@ export function outcomeOf(error: SluiceError): Outcome {
   return error.source === 'destination' ? 'destination_error' : 'sluice_error'
 }
 
-/** When each phase was reached, in `performance.now()` milliseconds; NaN: not yet. Hot: per request. */
-export class Times {
-  readonly planned = performance.now()
-  body = Number.NaN
-  connected = Number.NaN
-  sent = Number.NaN
-  firstByte = Number.NaN
+/** What a request counts on its way in. Moments are in `performance.now()` milliseconds; NaN: not yet. */
+export interface RequestProgress {
+  /** `pass`, `whole` or `stream`. */
+  readonly mode: string
+  readonly literal: number
+  readonly requestBytes: number
+  /** The body was in. */
+  readonly bodyAt: number
 }
 
-/** What an execution has counted. */
-type Counted = Pick<
-  RequestRecord,
-  | 'status'
-  | 'outcome'
-  | 'code'
-  | 'destinationStatus'
-  | 'mode'
-  | 'tokens'
-  | 'replaced'
-  | 'literal'
-  | 'captured'
-  | 'scrubbed'
-  | 'requestBytes'
-  | 'responseBytes'
->
+/** What it counts on its way back. */
+export interface ResponseProgress {
+  readonly status: number
+  readonly destinationStatus: number
+  readonly outcome: Outcome
+  readonly code: string | null
+  readonly captured: number
+  readonly scrubbed: number
+  readonly responseBytes: number
+  readonly plannedAt: number
+  readonly connectedAt: number
+  /** The last byte of the request was handed to the socket. */
+  readonly sentAt: number
+  readonly firstByteAt: number
+}
 
-/** @param start when the request was accepted */
-export function recordOf(plan: Plan, caller: Caller, start: number, times: Times, counted: Counted): RequestRecord {
+/**
+ * Hot: per request.
+ *
+ * @param start when the request was accepted
+ */
+export function recordOf(
+  plan: Plan,
+  caller: Caller,
+  start: number,
+  request: RequestProgress,
+  values: { readonly tokens: number; readonly replaced: number },
+  response: ResponseProgress
+): RequestRecord {
   // NOTE: field by field, as in `planRequest`.
   return {
     dialect: plan.dialect,
     route: plan.route,
     proxy: plan.proxy,
     method: plan.method,
-    status: counted.status,
-    outcome: counted.outcome,
-    code: counted.code,
+    status: response.status,
+    outcome: response.outcome,
+    code: response.code,
     traceId: plan.traceId,
     tenant: caller.tenant,
     application: caller.application,
     destination: plan.door === 'proxy' ? plan.destination.host : null,
-    destinationStatus: counted.destinationStatus,
-    mode: counted.mode,
-    tokens: counted.tokens,
-    replaced: counted.replaced,
-    literal: counted.literal,
-    captured: counted.captured,
-    scrubbed: counted.scrubbed,
-    requestBytes: counted.requestBytes,
-    responseBytes: counted.responseBytes,
-    plannedMs: times.planned - start,
-    bodyMs: times.body - start,
-    connectedMs: times.connected - start,
-    firstByteMs: times.firstByte - start,
+    destinationStatus: response.destinationStatus,
+    mode: request.mode,
+    tokens: values.tokens,
+    replaced: values.replaced,
+    literal: request.literal,
+    captured: response.captured,
+    scrubbed: response.scrubbed,
+    requestBytes: request.requestBytes,
+    responseBytes: response.responseBytes,
+    plannedMs: response.plannedAt - start,
+    bodyMs: request.bodyAt - start,
+    connectedMs: response.connectedAt - start,
+    firstByteMs: response.firstByteAt - start,
     doneMs: performance.now() - start,
-    waitedMs: times.firstByte - times.sent
+    waitedMs: response.firstByteAt - response.sentAt
   }
 }

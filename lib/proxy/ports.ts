@@ -7,11 +7,25 @@ import type { Caller } from '../vault/access.ts'
 import type { Release } from '../vault/audit.ts'
 import type { FieldWrite } from '../vault/fields.ts'
 import type { Purpose } from '../vault/purpose.ts'
+import type { BufferBudget } from './buffer-budget.ts'
+import type { RequestRecord } from './phases.ts'
 
 /*
  * What the proxy needs of the rooms around it. `app.ts` hands in the real ones; `vault` and `egress` never see each
  * other, nor a dialect.
  */
+
+/** All that an execution works with; one for many requests. */
+export interface ExecutionParts {
+  readonly vault: ProxyVault
+  readonly egress: ProxyEgress
+  readonly buffers: BufferBudget
+  readonly voice: DialectVoice
+  /** Called once, when the request is over. */
+  readonly done: (record: RequestRecord) => void
+  /** Called with what was thrown that is no error of ours. */
+  readonly bug: (thrown: unknown, traceId: string) => void
+}
 
 export type MaybePromise<T> = T | Promise<T>
 
