@@ -1,61 +1,42 @@
 import { performance } from 'node:perf_hooks'
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import type { Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { configPorts, type Doors, type Lasting, newDoors, proxyChecks, traceIdOf } from './app/doors.ts'
+import { Listeners } from './app/listeners.ts'
+import { blankRecord } from './app/records.ts'
 import type { Config } from './config/schema.ts'
 import { applicationRoutes } from './dialects/basis-theory/applications.ts'
 import { tenantRoutes } from './dialects/basis-theory/tenants.ts'
 import { proxyRoutes } from './dialects/basis-theory/proxies.ts'
-import { isProxyPath, PROXY_ROUTE, type ProxyPorts, serveProxy } from './dialects/basis-theory/proxy.ts'
-import type { ProxyChecks } from './dialects/basis-theory/proxy-documents.ts'
+import { isProxyPath, PROXY_ROUTE, serveProxy } from './dialects/basis-theory/proxy.ts'
 import type { ReactorPorts } from './dialects/basis-theory/reactor-ports.ts'
 import { AsyncRuns } from './dialects/basis-theory/react-async.ts'
 import { reactorRoutes } from './dialects/basis-theory/reactors.ts'
-import { StoredProxies } from './dialects/basis-theory/stored-proxies.ts'
 import { MaskThread } from './dialects/basis-theory/transforms/mask-thread.ts'
 import { tokenizeRoutes } from './dialects/basis-theory/tokenize.ts'
 import { tokenRoutes } from './dialects/basis-theory/tokens.ts'
 import { basisTheoryVoice } from './dialects/basis-theory/voice.ts'
-import { apiErrorBody, proxyErrorBody } from './dialects/basis-theory/wire.ts'
-import { type ConfigPorts, configRoutes } from './dialects/footprint/configs.ts'
-import { credentialOf } from './dialects/footprint/credential.ts'
-import { isVaultProxyPath, serveVaultProxy, type VaultProxyPorts } from './dialects/footprint/proxy.ts'
+import { proxyErrorBody } from './dialects/basis-theory/wire.ts'
+import { configRoutes } from './dialects/footprint/configs.ts'
+import { isVaultProxyPath, serveVaultProxy } from './dialects/footprint/proxy.ts'
 import { userRoutes } from './dialects/footprint/users.ts'
-import { footprintVoice, reflectVoice } from './dialects/footprint/voice.ts'
-import { errorBody } from './dialects/footprint/wire.ts'
-import { Egress } from './egress/egress.ts'
-import type { TlsIdentity } from './egress/identity.ts'
+import { footprintVoice } from './dialects/footprint/voice.ts'
 import { cacheCounts } from './expr/cache.ts'
-import { asSluiceError, SluiceError } from './errors.ts'
+import { SluiceError } from './errors.ts'
 import type { Client } from './listen/client.ts'
-import { equalsIgnoringCase, onlyField } from './listen/head.ts'
-import { type EngineHandler, nodeEngine } from './listen/node-engine.ts'
-import { rawEngine } from './listen/raw-engine.ts'
+import type { EngineHandler } from './listen/node-engine.ts'
 import { Router } from './listen/router.ts'
-import { ApiExchange, type ApiPorts, type ApiResult } from './listen/serve-api.ts'
+import { ApiExchange } from './listen/serve-api.ts'
 import type { Log } from './observe/log.ts'
 import { startAdmin } from './observe/admin.ts'
 import { METRICS_TYPE, Metrics, type MetricsSnapshot, type Readings } from './observe/metrics.ts'
-import { newTraceId } from './observe/trace-id.ts'
 import { errorFields } from './plan/answer.ts'
-import { acceptableTraceId, delimitersOf } from './plan/controls.ts'
-import { hostMatches } from './plan/destination.ts'
-import { BufferBudget } from './proxy/buffer-budget.ts'
-import { Capture } from './proxy/capture.ts'
-import { Execution } from './proxy/execute.ts'
 import { outcomeOf, type RequestRecord } from './proxy/phases.ts'
-import type { ExecutionParts } from './proxy/ports.ts'
-import { Reflection } from './proxy/reflect.ts'
 import { readOutbound, send } from './reactor/outbound.ts'
 import type { SandboxLimits } from './reactor/job.ts'
 import { Sandbox, SANDBOX_LIMITS } from './reactor/sandbox.ts'
-import { CURLY } from './scan/delimiters.ts'
 import type { Caller } from './vault/access.ts'
 import type { Vault } from './vault/vault.ts'
-
-/** A listening server of either engine. */
-type Engine = ReturnType<typeof nodeEngine> | ReturnType<typeof rawEngine>
 
 /** A running Sluice. */
 export interface App {
@@ -99,78 +80,79 @@ export async function startApp(config: Config, options: AppOptions): Promise<App
 }
 
 class RunningApp implements App, EngineHandler {
-  http: AddressInfo | null = null
-  https: AddressInfo | null = null
   admin: AddressInfo | null = null
   readonly #options: AppOptions
   readonly #vault: Vault
-  readonly #viaName = `sluice-${randomBytes(6).toString('hex')}`
   readonly #metrics: Metrics
   readonly #log: Log
-  readonly #router: Router
   readonly #sandbox: Sandbox
   readonly #asyncRuns: AsyncRuns
   readonly #masks = new MaskThread()
-  readonly #reactors: ReactorPorts
-  #config: Config
-  #egress: Egress
-  #buffers: BufferBudget
-  #proxy: ProxyPorts<TlsIdentity>
-  #vaultProxy: VaultProxyPorts<TlsIdentity>
-  #api: ApiPorts
-  #footprintApi: ApiPorts
-  #servers: Engine[] = []
+  readonly #listeners = new Listeners()
+  readonly #lasting: Lasting
+  readonly #router: Router
+  #doors: Doors
   #closeAdmin: (() => Promise<void>) | null = null
   #ready = false
 
   constructor(config: Config, options: AppOptions) {
-    this.#config = config
+    const { vault, log, relaxed = [] } = options
     this.#options = options
-    this.#vault = options.vault
-    const { vault } = options
-    const tokenize = tokenizeRoutes(vault, config.limits.tokensPerRequest)
-    this.#reactors = this.#reactorPorts(config.limits.tokensPerRequest)
+    this.#vault = vault
+    this.#log = log
     this.#sandbox = new Sandbox({ ...SANDBOX_LIMITS, ...options.sandbox }, (outcome, isWarm, ms) =>
       this.#metrics.ran(outcome, isWarm, ms)
     )
-    this.#asyncRuns = new AsyncRuns(vault, (thrown, traceId) => this.#log.bug(thrown, traceId))
+    this.#asyncRuns = new AsyncRuns(vault, (thrown, traceId) => log.bug(thrown, traceId))
+    const { tokensPerRequest } = config.limits
+    this.#lasting = {
+      vault,
+      log,
+      reactors: this.#reactorPorts(tokensPerRequest, relaxed),
+      masks: this.#masks,
+      relaxed,
+      viaName: `sluice-${randomBytes(6).toString('hex')}`,
+      refuse: (client, error, traceId, route, caller) => this.#refuse(client, error, traceId, route, caller),
+      over: (record) => this.#over(record)
+    }
     this.#router = new Router([
       ...tokenRoutes(vault),
-      ...tokenize,
+      ...tokenizeRoutes(vault, tokensPerRequest),
       ...applicationRoutes(vault),
       ...tenantRoutes(vault),
-      ...reactorRoutes(this.#reactors, this.#asyncRuns),
-      ...proxyRoutes(this.#reactors, () => this.#proxyChecks()),
+      ...reactorRoutes(this.#lasting.reactors, this.#asyncRuns),
+      ...proxyRoutes(this.#lasting.reactors, () => proxyChecks(this.#doors.config, this.#doors.egress, relaxed)),
       ...userRoutes(vault),
-      ...configRoutes(vault, () => this.#configPorts())
+      ...configRoutes(vault, () => configPorts(this.#doors))
     ])
-    this.#log = options.log
     this.#metrics = new Metrics(this.#readings(), options.version)
-    this.#buffers = new BufferBudget(config.limits.bufferedBytes)
-    this.#egress = this.#newEgress(config)
-    this.#proxy = this.#newProxyPorts(config)
-    this.#vaultProxy = this.#newVaultProxyPorts(config)
-    this.#api = this.#newApiPorts(config)
-    this.#footprintApi = this.#newFootprintApiPorts(config)
+    this.#doors = newDoors(config, this.#lasting)
+  }
+
+  get http(): AddressInfo | null {
+    return this.#listeners.http
+  }
+
+  get https(): AddressInfo | null {
+    return this.#listeners.https
   }
 
   async listen(): Promise<void> {
-    const { http, https } = this.#config.listen
+    const { listen, admin } = this.#doors.config
     this.#vault.startUpkeep()
-    if (http !== null) this.http = await this.#open(this.#engine(null), http)
-    if (https !== null) this.https = await this.#open(this.#engine(readTls(https.tls)), https)
+    await this.#listeners.open(listen, this)
     if (this.#options.withAdmin !== false) {
-      const admin = await startAdmin({
-        ...this.#config.admin,
+      const started = await startAdmin({
+        ...admin,
         metrics: () => this.#metrics.text(),
         metricsType: METRICS_TYPE,
         ready: () => this.#ready,
         done: (route, outcome) => this.#metrics.adminRequest(route, outcome)
       })
-      this.admin = admin.address
-      this.#closeAdmin = () => admin.close()
+      this.admin = started.address
+      this.#closeAdmin = () => started.close()
     }
-    this.#egress.listening = this.#ownAddresses()
+    this.#doors.egress.listening = this.#ownAddresses()
     this.#ready = true
     // Without, the first call of code is slower, and that is all.
     await this.#prepareSandbox().catch(() => {})
@@ -188,12 +170,14 @@ class RunningApp implements App, EngineHandler {
   request(client: Client): void {
     this.#metrics.inFlight++
     const { head } = client
-    if (this.#metrics.inFlight > this.#config.limits.inFlight) {
-      this.#refuse(client, new SluiceError('ERR_OVERLOAD', 'As many requests as limits.inFlight are under way'))
+    const doors = this.#doors
+    if (this.#metrics.inFlight > doors.config.limits.inFlight) {
+      const error = new SluiceError('ERR_OVERLOAD', 'As many requests as limits.inFlight are under way')
+      this.#refuse(client, error, traceIdOf(client), PROXY_ROUTE, null)
     } else if (isProxyPath(head.path)) {
-      serveProxy(client, this.#proxy)
+      serveProxy(client, doors.proxy)
     } else if (isVaultProxyPath(head.path)) {
-      serveVaultProxy(client, this.#vaultProxy)
+      serveVaultProxy(client, doors.vaultProxy)
     } else {
       this.#serveApi(client)
     }
@@ -206,7 +190,7 @@ class RunningApp implements App, EngineHandler {
 
   #serveApi(client: Client): void {
     const traceId = traceIdOf(client)
-    const ports = isFootprintPath(client.head.path) ? this.#footprintApi : this.#api
+    const ports = isFootprintPath(client.head.path) ? this.#doors.footprintApi : this.#doors.api
     const match = this.#router.find(client.head.method, client.head.path)
     if (match !== null && 'route' in match) {
       new ApiExchange(client, match.route, match.params, traceId, ports).start()
@@ -219,17 +203,12 @@ class RunningApp implements App, EngineHandler {
     const { fields, body } = ports.failure(error, traceId)
     const allowed = match === null ? fields : [...fields, 'Allow', match.methods.join(', ')]
     client.answer(error.status, allowed, body)
-    this.#over({ ...blank(client, traceId), dialect: 'admin', route: 'none', status: error.status, code: error.code })
+    const { status, code } = error
+    this.#over({ ...blankRecord(client, traceId), dialect: 'admin', route: 'none', status, code })
   }
 
-  /** Answers a request for the proxy that got no plan. */
-  #refuse(
-    client: Client,
-    error: SluiceError,
-    traceId = traceIdOf(client),
-    caller: Caller | null = null,
-    route = PROXY_ROUTE
-  ): void {
+  /** Answers a request for a proxy that got no plan. */
+  #refuse(client: Client, error: SluiceError, traceId: string, route: string, caller: Caller | null): void {
     if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
     error.forwarded = 'no'
     const isFootprint = isFootprintPath(client.head.path)
@@ -237,7 +216,7 @@ class RunningApp implements App, EngineHandler {
     if (error.code === 'ERR_CLIENT_GONE') client.cut()
     else client.answer(error.status, answer.fields, answer.body)
     this.#over({
-      ...blank(client, traceId),
+      ...blankRecord(client, traceId),
       dialect: isFootprint ? 'footprint' : 'basis_theory',
       route,
       status: error.status,
@@ -254,155 +233,25 @@ class RunningApp implements App, EngineHandler {
     this.#log.request(record)
   }
 
-  // The parts, made anew for each configuration.
+  // The configuration of the moment.
 
   reload(config: Config): void {
-    const before = this.#egress
-    this.#config = config
-    this.#buffers = new BufferBudget(config.limits.bufferedBytes)
-    this.#egress = this.#newEgress(config)
-    this.#egress.listening = this.#ownAddresses()
-    this.#proxy = this.#newProxyPorts(config)
-    this.#vaultProxy = this.#newVaultProxyPorts(config)
-    this.#api = this.#newApiPorts(config)
-    this.#footprintApi = this.#newFootprintApiPorts(config)
-    before.drain()
-    const { https } = config.listen
-    const server = this.#servers.at(-1)
-    if (https !== null && this.https !== null && server !== undefined) {
-      ;(server as HttpsServer).setSecureContext({ ...readTls(https.tls), minVersion: 'TLSv1.2' })
-    }
-  }
-
-  #newEgress(config: Config): Egress {
-    return new Egress({
-      ...config.egress,
-      ca: config.egress.ca.map((file) => readText(file, 'egress.ca')),
-      allowsHost: (host) => config.egress.hosts.some((pattern) => hostMatches(pattern, host)),
-      relaxed: this.#options.relaxed ?? []
-    })
-  }
-
-  #newProxyPorts(config: Config): ProxyPorts<TlsIdentity> {
-    const { egress, limits, template } = config
-    const parts = this.#newParts(basisTheoryVoice)
-    return {
-      settings: {
-        ports: egress.ports,
-        exemptOrigins: this.#options.relaxed ?? [],
-        parsed: new Map(),
-        delimiters: template.delimiters.reduce((mask, pair) => mask | delimitersOf(pair, 0), 0),
-        viaName: this.#viaName
-      },
-      limits,
-      deadlines: egress,
-      transforms: { code: this.#reactors, masks: this.#masks },
-      stored: new StoredProxies({ ...this.#proxyChecks(), vault: this.#vault, deadlines: egress }),
-      looksLikeOurs: (key) => this.#vault.looksLikeOurs(key),
-      authenticate: (key, memo) => this.#vault.authenticate(key, memo),
-      newTraceId,
-      refuse: (client, error, traceId, route, caller) => this.#refuse(client, error, traceId, caller, route),
-      execute: (client, plan, caller) => new Execution(client, plan, caller, parts).start()
-    }
-  }
-
-  #newVaultProxyPorts({ egress, limits }: Config): VaultProxyPorts<TlsIdentity> {
-    const parts = this.#newParts(footprintVoice)
-    const reflecting = this.#newParts(reflectVoice)
-    return {
-      settings: {
-        ports: egress.ports,
-        exemptOrigins: this.#options.relaxed ?? [],
-        delimiters: CURLY,
-        viaName: this.#viaName
-      },
-      limits,
-      deadlines: egress,
-      users: this.#vault.users,
-      configs: this.#vault.shelves.configs,
-      authenticate: (key, memo) => this.#vault.authenticate(key, memo),
-      identity: (material) => this.#egress.identity(material),
-      compileRules: (type, rules) => new Capture(type, rules),
-      newTraceId: traceIdOf,
-      refuse: (client, error, route, caller) => this.#refuse(client, error, traceIdOf(client), caller, route),
-      execute: (client, plan, caller) => {
-        const isReflected = plan.door === 'reflect'
-        const chosen = isReflected ? { ...reflecting, egress: new Reflection(plan.contentTypes[0]) } : parts
-        new Execution(client, plan, caller, chosen).start()
-      }
-    }
-  }
-
-  #proxyChecks(): ProxyChecks<TlsIdentity> {
-    return {
-      ports: this.#config.egress.ports,
-      exemptOrigins: this.#options.relaxed ?? [],
-      identity: (material) => this.#egress.identity(material)
-    }
-  }
-
-  #configPorts(): ConfigPorts {
-    const proxy = this.#vaultProxy
-    return {
-      ports: proxy.settings.ports,
-      exemptOrigins: proxy.settings.exemptOrigins,
-      identity: (material) => proxy.identity(material),
-      compileRules: (type, rules) => proxy.compileRules(type, rules)
-    }
-  }
-
-  #newParts(voice: ExecutionParts['voice']): ExecutionParts {
-    return {
-      vault: this.#vault,
-      egress: this.#egress,
-      buffers: this.#buffers,
-      voice,
-      done: (record) => this.#over(record),
-      bug: (thrown, traceId) => this.#log.bug(thrown, traceId)
-    }
-  }
-
-  #newApiPorts(config: Config): ApiPorts {
-    return {
-      apiBodyBytes: config.limits.apiBodyBytes,
-      buffers: this.#buffers,
-      authenticate: (client) => {
-        const key = onlyField(client.head.fields, 'bt-api-key') ?? onlyField(client.head.fields, 'x-api-key')
-        if (key === undefined) throw new SluiceError('ERR_AUTH_MISSING', 'The BT-API-KEY header is required')
-        return this.#vault.authenticate(key, client.memo)
-      },
-      failure: (error, traceId) => {
-        if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
-        return { fields: errorFields(error, traceId), body: apiErrorBody(error) }
-      },
-      done: (client, result) => this.#over(recordOf(client, result))
-    }
-  }
-
-  #newFootprintApiPorts(config: Config): ApiPorts {
-    return {
-      apiBodyBytes: config.limits.apiBodyBytes,
-      buffers: this.#buffers,
-      authenticate: (client) => this.#vault.authenticate(credentialOf(client.head.fields), client.memo),
-      failure: (error, traceId) => {
-        if (error.code === 'ERR_INTERNAL') this.#log.bug(error, traceId)
-        const fields = errorFields(error, traceId)
-        if (error.status === 401) fields.push('WWW-Authenticate', 'Basic realm="sluice"')
-        return { fields, body: errorBody(error) }
-      },
-      done: (client, result) => this.#over({ ...recordOf(client, result), dialect: 'footprint' })
-    }
+    const before = this.#doors
+    this.#doors = newDoors(config, this.#lasting)
+    this.#doors.egress.listening = this.#ownAddresses()
+    before.egress.drain()
+    this.#listeners.reload(config.listen)
   }
 
   /** Code goes out by the egress and under the configuration of the moment. */
-  #reactorPorts(tokensPerRequest: number): ReactorPorts {
+  #reactorPorts(tokensPerRequest: number, exemptOrigins: readonly string[]): ReactorPorts {
     return {
       vault: this.#vault,
       tokensPerRequest,
       run: (job) => this.#sandbox.run(job),
-      readOutbound: (text) =>
-        readOutbound(text, { ports: this.#config.egress.ports, exemptOrigins: this.#options.relaxed ?? [] }),
-      send: (tenant, request, over) => send(this.#egress, tenant, request, this.#config.egress, FETCHED_BYTES, over)
+      readOutbound: (text) => readOutbound(text, { ports: this.#doors.config.egress.ports, exemptOrigins }),
+      send: (tenant, request, over) =>
+        send(this.#doors.egress, tenant, request, this.#doors.config.egress, FETCHED_BYTES, over)
     }
   }
 
@@ -410,10 +259,10 @@ class RunningApp implements App, EngineHandler {
 
   #readings(): Readings {
     return {
-      bufferedBytes: () => this.#buffers.heldBytes,
+      bufferedBytes: () => this.#doors.buffers.heldBytes,
       expressionCache: () => cacheCounts,
       egress: () => {
-        const { idle, busy, counters } = this.#egress
+        const { idle, busy, counters } = this.#doors.egress
         return { idle, busy, connects: Object.fromEntries(counters.connects), resumed: counters.resumed }
       },
       auditRecords: () => this.#vault.counters.auditRecords,
@@ -423,27 +272,6 @@ class RunningApp implements App, EngineHandler {
 
   metrics(): Promise<MetricsSnapshot> {
     return this.#metrics.snapshot()
-  }
-
-  // Sockets.
-
-  #engine(tls: { readonly cert: string; readonly key: string } | null): Engine {
-    const { engine, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs } = this.#config.listen
-    const options = { tls, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs }
-    return engine === 'raw' ? rawEngine(options, this) : nodeEngine(options, this)
-  }
-
-  async #open(server: Engine, at: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (fault: NodeJS.ErrnoException) => {
-        reject(
-          new SluiceError('ERR_CONFIG', `Cannot listen on ${at.host}:${at.port}: ${fault.code ?? 'unknown fault'}`)
-        )
-      })
-      server.listen(at.port, at.host, resolve)
-    })
-    this.#servers.push(server)
-    return server.address() as AddressInfo
   }
 
   #ownAddresses(): { host: string; port: number }[] {
@@ -456,52 +284,17 @@ class RunningApp implements App, EngineHandler {
 
   async close(): Promise<void> {
     this.#ready = false
-    const closed = this.#servers.map(
-      (server) =>
-        new Promise<void>((resolve) => {
-          server.close(() => resolve())
-          server.closeIdleConnections()
-        })
-    )
-    this.#egress.drain()
-    const idle = setInterval(() => {
-      for (const server of this.#servers) server.closeIdleConnections()
-    }, 50)
-    const until = performance.now() + this.#config.listen.drainMs
-    const deadline = setTimeout(() => {
-      for (const server of this.#servers) server.closeAllConnections()
-    }, this.#config.listen.drainMs)
-    await Promise.all(closed)
-    clearInterval(idle)
-    clearTimeout(deadline)
+    const { egress, config } = this.#doors
+    const until = performance.now() + config.listen.drainMs
+    const closed = this.#listeners.close(config.listen.drainMs)
+    egress.drain()
+    await closed
     await this.#asyncRuns.idle(Math.max(0, until - performance.now()))
-    this.#egress.destroy()
+    this.#doors.egress.destroy()
     await Promise.all([this.#sandbox.close(), this.#masks.close()])
     await this.#asyncRuns.idle(LAST_RESULTS_MS)
     await this.#closeAdmin?.()
   }
-}
-
-function readTls(tls: { readonly cert: string; readonly key: string }): { cert: string; key: string } {
-  return { cert: readText(tls.cert, 'listen.https.tls.cert'), key: readText(tls.key, 'listen.https.tls.key') }
-}
-
-function readText(file: string, setting: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (fault) {
-    throw new SluiceError('ERR_CONFIG', `${setting}: cannot read the file`, { cause: asSluiceError(fault) })
-  }
-}
-
-function traceIdOf(client: Client): string {
-  const { fields } = client.head
-  for (let at = 0; at < fields.length; at += 2) {
-    if (equalsIgnoringCase(fields[at] as string, 'bt-trace-id')) {
-      return acceptableTraceId(fields[at + 1]) ?? newTraceId()
-    }
-  }
-  return newTraceId()
 }
 
 /** Does the path belong to the Footprint dialect? */
@@ -516,50 +309,3 @@ const FETCHED_BYTES = 1024 * 1024
 const LAST_RESULTS_MS = 2000
 
 const FOOTPRINT_PATH = /^\/(?:vault_proxy|users|businesses|entities)(?:\/|$)/
-
-/** A record of a request of which little is known. */
-function blank(client: Client, traceId: string): RequestRecord {
-  return {
-    dialect: 'basis_theory',
-    route: 'none',
-    proxy: null,
-    method: client.head.method,
-    status: 0,
-    outcome: 'client_error',
-    code: null,
-    traceId,
-    tenant: null,
-    application: null,
-    destination: null,
-    destinationStatus: 0,
-    mode: null,
-    tokens: 0,
-    replaced: 0,
-    literal: 0,
-    captured: 0,
-    scrubbed: 0,
-    requestBytes: 0,
-    responseBytes: 0,
-    plannedMs: Number.NaN,
-    bodyMs: Number.NaN,
-    connectedMs: Number.NaN,
-    firstByteMs: Number.NaN,
-    doneMs: performance.now() - client.acceptedAt,
-    waitedMs: Number.NaN
-  }
-}
-
-function recordOf(client: Client, result: ApiResult): RequestRecord {
-  const { error, caller } = result
-  return {
-    ...blank(client, result.traceId),
-    route: result.route,
-    status: result.status,
-    outcome: error !== null ? outcomeOf(error) : result.status < 400 ? 'ok' : 'client_error',
-    code: error?.code ?? null,
-    tenant: caller?.tenant ?? null,
-    application: caller?.application ?? null,
-    requestBytes: result.requestBytes,
-    responseBytes: result.responseBytes
-  }
-}
