@@ -97,6 +97,13 @@ export class Audit {
     this.#schedule()
   }
 
+  /** The same as a promise. Rejects with ERR_AUDIT_UNAVAILABLE. */
+  written(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.release({ released: resolve, refused: reject })
+    })
+  }
+
   /** Hands everything appended so far to the kernel now, and calls back. */
   flush(): void {
     this.#flush()

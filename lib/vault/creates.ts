@@ -7,7 +7,7 @@
 import type { KeyObject } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import type { Caller } from './access.ts'
-import { type Audit, quoted, type Release } from './audit.ts'
+import { quoted, type Release } from './audit.ts'
 import { fingerprintTerm, idOfIndexKey } from './index-terms.ts'
 import type { DataKey } from './seal.ts'
 import type { Batch, Change, Refusal } from './store.ts'
@@ -131,7 +131,7 @@ export class Creates {
       }
       const intent = this.#intent(caller, growing.ids, traceId)
       const read = this.#readingIntent(caller, growing.views, traceId)
-      await released(audit)
+      await audit.written()
       const { ids } = growing
       if (ids.length > 0)
         growing.changes.push(
@@ -271,12 +271,6 @@ function groupsOf(turn: readonly Waiting[]): Waiting[][] {
 }
 
 const emptyBatch = (): Growing => ({ changes: [], absent: [], noneUnder: [], ids: [], views: [] })
-
-function released(audit: Audit): Promise<void> {
-  return new Promise((resolve, reject) => {
-    audit.release({ released: resolve, refused: reject })
-  })
-}
 
 /** True when nothing but that its row is absent is asked for. */
 const isPlain = (token: NewToken): boolean => token.id === undefined && token.deduplicate !== true

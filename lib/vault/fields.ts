@@ -140,15 +140,14 @@ export class Fields {
   }
 
   /** Writes an intent; resolves once it is with the kernel. */
-  #intend(caller: Caller, fields: readonly Pick<FieldWrite, 'id'>[], traceId: string): Promise<number> {
+  async #intend(caller: Caller, fields: readonly Pick<FieldWrite, 'id'>[], traceId: string): Promise<number> {
     const { audit } = this.#parts
     const ids = JSON.stringify(fields.map(({ id }) => id))
     const intent = audit.intent(
       `"door":"fields",${caller.auditText}"tokens":${ids},"trace":${JSON.stringify(traceId)},`
     )
-    return new Promise((resolve, reject) => {
-      audit.release({ released: () => resolve(intent), refused: reject })
-    })
+    await audit.written()
+    return intent
   }
 }
 

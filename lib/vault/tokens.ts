@@ -18,7 +18,9 @@ import { type TokenView, viewOf } from './token-view.ts'
 /** What changes in a token, by a function of what it is. Sees the plain data. */
 export type Revision = (was: { readonly header: TokenHeader; readonly data: Json }) => {
   readonly draft: Draft
-  /** True: something changes whose new value could show the old data, and the data is not wholly new. */
+  /** True: some of the old data may be in the new, so that whoever is shown the token reads. */
+  readonly keepsData: boolean
+  /** True: besides, something changes whose new value could show the old data. */
   readonly isReading: boolean
 }
 
@@ -69,7 +71,7 @@ export class Tokens {
       await revealer.fetchKeys(record)
       const was = record.header
       const text = revealer.plaintext(caller.tenant, id, record)
-      const { draft, isReading } = revise({ header: was, data: parseJson(text) })
+      const { draft, keepsData, isReading } = revise({ header: was, data: parseJson(text) })
       requirePermission(caller, 'token:update', draft.container)
       if (isReading && caller.allows('token:read', record.container) !== 'reveal') throw missing('token:read')
       const stamp = {
@@ -81,6 +83,8 @@ export class Tokens {
       }
       const wasCvc = record.hasCvc && record.cvcKind === 'whole'
       const made = makeToken(wasCvc ? { ...draft, isCvc: true } : draft, stamp, hmac)
+      const shows = keepsData && caller.allows('token:read', draft.container) === 'reveal'
+      const read = shows ? this.#intent(caller, 'read', [id], traceId) : 0
       const intent = await this.#intend(caller, 'update', [id], traceId)
       const value = encodeToken(current, caller.tenant, id, made.header, made.data, made.cvc)
       const changes: Change[] = [{ table: 'tokens', key: tokenKey(caller.tenant, id), value, expect: record.bytes }]
@@ -90,6 +94,7 @@ export class Tokens {
       changes.push(...after, this.change(caller, id, 'update', traceId))
       const refusal = await store.write({ changes })
       audit.outcome(intent, refusal === null ? 'updated' : 'refused')
+      if (read !== 0) audit.outcome(read, refusal === null ? 'shown' : 'refused')
       if (refusal === null)
         return viewOf(caller, id, made.header, 'token:update', { data: made.data, whole: draft.data })
     }
@@ -146,19 +151,18 @@ export class Tokens {
     return views
   }
 
-  /** Writes an intent; resolves once it is with the kernel. */
-  #intend(caller: Caller, door: string, ids: readonly string[], traceId: string): Promise<number> {
-    const { audit } = this.#parts
+  #intent(caller: Caller, door: string, ids: readonly string[], traceId: string): number {
     const trace = JSON.stringify(traceId)
-    const intent = audit.intent(`"door":"${door}",${caller.auditText}"tokens":${JSON.stringify(ids)},"trace":${trace},`)
-    return new Promise((resolve, reject) => {
-      audit.release({
-        released: () => {
-          resolve(intent)
-        },
-        refused: reject
-      })
-    })
+    return this.#parts.audit.intent(
+      `"door":"${door}",${caller.auditText}"tokens":${JSON.stringify(ids)},"trace":${trace},`
+    )
+  }
+
+  /** Writes an intent; resolves once it is with the kernel, and all before it. */
+  async #intend(caller: Caller, door: string, ids: readonly string[], traceId: string): Promise<number> {
+    const intent = this.#intent(caller, door, ids, traceId)
+    await this.#parts.audit.written()
+    return intent
   }
 
   /** A row of `/logs`. */

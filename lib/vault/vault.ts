@@ -7,7 +7,7 @@ import type { Json } from '../json.ts'
 import type { Caller } from './access.ts'
 import { looksLikeApiKey } from './api-key.ts'
 import { Applications } from './applications.ts'
-import { Audit, type Release } from './audit.ts'
+import { Audit, quoted, type Release } from './audit.ts'
 import { type ChainReport, verifyAudit } from './audit-verify.ts'
 import { Creates, type NewToken } from './creates.ts'
 import type { DestinationRule } from './destinations.ts'
@@ -266,9 +266,7 @@ export class Vault {
 
   /** Resolves once the audit records so far are with the kernel. Rejects with ERR_AUDIT_UNAVAILABLE. */
   released(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#audit.release({ released: resolve, refused: reject })
-    })
+    return this.#audit.written()
   }
 
   /** Makes tokens, all or none. Throws ERR_PERMISSION, ERR_CONFLICT. */
@@ -401,9 +399,30 @@ export class Vault {
     return verifyAudit(this.#auditDirectory, this.#keyring.derive('audit'), this.#store, this.#records)
   }
 
-  /** Writes the vault into a file sealed under `transferKey`. Gives how many tokens. */
-  exportTo(transferKey: MasterKey, write: (piece: Buffer) => Promise<void>): Promise<number> {
-    return exportVault({ ...this.#rowParts, revealer: this.#revealer }, transferKey.key, this.#now(), write)
+  /**
+   * Writes the vault into a file sealed under `transferKey`, once that is in the audit log. Gives how many tokens. Rejects
+   * with ERR_AUDIT_UNAVAILABLE.
+   */
+  async exportTo(transferKey: MasterKey, write: (piece: Buffer) => Promise<void>): Promise<number> {
+    const intent = this.#audit.intent(`"door":"export","application":"${COMMAND_LINE.application}",`)
+    await this.#audit.written()
+    const parts = { ...this.#rowParts, revealer: this.#revealer }
+    let outcome = 'failed'
+    try {
+      const count = await exportVault(parts, transferKey.key, this.#now(), write)
+      outcome = `exported ${count}`
+      return count
+    } finally {
+      this.#audit.outcome(intent, outcome)
+    }
+  }
+
+  /** Writes down that the kept result of a call is shown; resolves once it may be. Rejects with ERR_AUDIT_UNAVAILABLE. */
+  async showResult(caller: Caller, reactor: string, result: string, traceId: string): Promise<void> {
+    const what = `"reactor":${quoted(reactor)},"result":${quoted(result)},"trace":${quoted(traceId)},`
+    const intent = this.#audit.intent(`"door":"result",${caller.auditText}${what}`)
+    await this.#audit.written()
+    this.#audit.outcome(intent, 'shown')
   }
 
   /** Puts such a file into this vault. Throws ERR_INPUT when it is not whole. */

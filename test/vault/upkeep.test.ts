@@ -60,6 +60,7 @@ t.test('keys are rotated and tokens sealed anew while the vault is used', async 
   })
   const touch: Revision = ({ header, data }) => ({
     draft: { ...header, ...header.rest, data: JSON.stringify(data), mask: null },
+    keepsData: false,
     isReading: false
   })
   await Promise.all(old.slice(0, 50).map(({ id }) => one.vault.update(caller, id, touch, 't')))

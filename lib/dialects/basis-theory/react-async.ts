@@ -79,12 +79,17 @@ export class AsyncRuns {
 
   /** The answer that the reactor has given to a call; ERR_NOT_FOUND while there is none, and once its time is over. */
   async result(call: ApiCall, reactor: string, id: string): Promise<ApiAnswer> {
-    const kept = await this.#vault.results.read(call.caller.tenant, id)
+    const { caller, traceId } = call
+    const kept = await this.#vault.results.read(caller.tenant, id)
     const record = kept === null ? null : (JSON.parse(kept.text) as Kept)
-    if (kept === null || record?.reactor !== reactor || record.application !== call.caller.application) {
+    if (kept === null || record?.reactor !== reactor || record.application !== caller.application) {
       throw new SluiceError('ERR_NOT_FOUND', 'There is no such result')
     }
-    if (record.answer !== null) return record.answer
+    if (record.answer !== null) {
+      // What code gave back may be what it was shown.
+      await this.#vault.showResult(caller, reactor, id, traceId)
+      return record.answer
+    }
     if (this.#vault.now() < kept.beganAt + LIMIT_MS + GRACE_MS) {
       throw new SluiceError('ERR_NOT_FOUND', 'There is no result yet')
     }

@@ -137,7 +137,7 @@ export function readRevision(body: JsonObject): Revision {
       ...(destinations === undefined ? {} : { destinations }),
       expiresAt
     }
-    return { draft, isReading: !isNew && READING.some((name) => body[name] !== undefined) }
+    return { draft, keepsData: !isNew, isReading: !isNew && READING.some((name) => body[name] !== undefined) }
   }
 }
 
