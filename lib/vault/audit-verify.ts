@@ -2,7 +2,8 @@
 import type { KeyObject } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Anchor, finalMac, runningMac, sealLine } from './audit.ts'
+import { type Anchor, sealLine } from './audit.ts'
+import { firstMac, runningMac } from './audit-mac.ts'
 import type { Records } from './records.ts'
 import type { Store } from './store.ts'
 
@@ -69,7 +70,8 @@ function filesOf(directory: string): string[] {
 function verifyChain(chain: string, bytes: Buffer, key: KeyObject, anchor: Anchor | undefined): Chain {
   const macs = new Map<number, string>()
   const open = new Set<number>()
-  let running = runningMac(key, chain, '')
+  const macOf = beginsAs2(bytes) ? runningMac : firstMac
+  let running = macOf(key, chain, '')
   let heads: Record<string, number> = {}
   let [at, intents, outcomes, unsealed] = [0, 0, 0, 0]
   let fault: string | null = null
@@ -79,10 +81,10 @@ function verifyChain(chain: string, bytes: Buffer, key: KeyObject, anchor: Ancho
     const line = bytes.subarray(at, end)
     const record = newline < 0 ? null : parse(line)
     if (record?.seal !== undefined) {
-      const mac = finalMac(running, at)
+      const mac = running.final(at)
       if (line.toString() !== sealLine(macs.size + 1, record.n ?? 0, at, mac)) fault = `changed before byte ${at}`
       macs.set(macs.size + 1, mac)
-      running = runningMac(key, chain, mac)
+      running = macOf(key, chain, mac)
       unsealed = 0
     } else {
       unsealed++
@@ -105,6 +107,11 @@ function verifyChain(chain: string, bytes: Buffer, key: KeyObject, anchor: Ancho
   return { chain, seals: macs.size, intents, outcomes, unknown: open.size, unsealed, fault, macs, heads }
 }
 
+/** What the first line says of its seals' macs. Whoever changes it changes what they are made over. */
+function beginsAs2(bytes: Buffer): boolean {
+  return parse(bytes.subarray(0, Math.max(0, bytes.indexOf(NEWLINE))))?.v === 2
+}
+
 function againstAnchor(anchor: Anchor, macs: ReadonlyMap<number, string>, unsealed: number): string | null {
   if (macs.get(anchor.seal) !== anchor.mac) return `it is cut off: the store knows of seal ${anchor.seal}`
   return anchor.closed && unsealed > 0 ? 'records follow its end' : null
@@ -112,6 +119,7 @@ function againstAnchor(anchor: Anchor, macs: ReadonlyMap<number, string>, unseal
 
 interface Line {
   readonly chain?: string
+  readonly v?: number
   readonly heads?: Record<string, number>
   readonly n?: number
   readonly of?: number

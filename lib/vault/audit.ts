@@ -2,19 +2,19 @@
  * The audit log: an intent before anything revealed leaves, an outcome after. Each writing process has a chain, a file
  * of lines in the directory:
  *
- *     {"chain":"<id>","at":…,"heads":{"<chain>":<seal>,…}}           begins it; the other chains' heads then known
+ *     {"chain":"<id>","v":2,"at":…,"heads":{"<chain>":<seal>,…}}     begins it; the other chains' heads then known
  *     {"n":1,"at":…,"door":"proxy",…,"tokens":["…"],…}               an intent
  *     {"of":1,"at":…,"outcome":"…"}                                  its outcome
  *     {"seal":1,"n":1,"bytes":…,"mac":"…"}                           covers every byte since the seal before
  *
- * mac = HMAC-SHA-256(derived key, chain id, mac before, every byte of the file since the seal before, "seal", bytes).
- * The running MAC lives in the process that wrote the bytes, so a line changed between two seals shows as well. Each
+ * The mac (audit-mac.ts) is bound to the chain's id and the mac before it. The running MAC lives in the process that wrote the bytes, so a line changed between two seals shows as well. Each
  * second a seal is written, synced and anchored in the store; an intent without outcome reads as `unknown`.
  */
-import { createHmac, type KeyObject, randomBytes } from 'node:crypto'
+import { type KeyObject, randomBytes } from 'node:crypto'
 import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { SluiceError } from '../errors.ts'
+import { type RunningMac, runningMac } from './audit-mac.ts'
 import type { Records } from './records.ts'
 import type { Row, Store } from './store.ts'
 
@@ -167,7 +167,7 @@ export class Audit {
     const chain = new Chain(directory, key, this.#now())
     const heads: Record<string, number> = {}
     for (const { key: id, value } of this.#anchors()) heads[id] = records.decode<Anchor>('anchors', id, value).seal
-    chain.write(Buffer.from(`{"chain":"${chain.id}","at":${this.#now()},"heads":${JSON.stringify(heads)}}\n`))
+    chain.write(Buffer.from(`{"chain":"${chain.id}","v":2,"at":${this.#now()},"heads":${JSON.stringify(heads)}}\n`))
     return chain
   }
 
@@ -247,8 +247,6 @@ export class Audit {
   }
 }
 
-type Hmac = ReturnType<typeof createHmac>
-
 /** One file, written by one process. */
 class Chain {
   readonly id: string
@@ -257,7 +255,7 @@ class Chain {
   #bytes = 0
   #seals = 0
   #mac = ''
-  #running: Hmac
+  #running: RunningMac
   #unsealed = false
   /** True when the file can no longer be appended to. */
   broken = false
@@ -297,7 +295,7 @@ class Chain {
 
   seal(n: number): void {
     const bytes = this.#bytes
-    const mac = finalMac(this.#running, bytes)
+    const mac = this.#running.final(bytes)
     const line = Buffer.from(sealLine(this.#seals + 1, n, bytes, mac))
     // The running MAC is spent: whatever happens to the line, the next one begins from this seal.
     this.#running = runningMac(this.#key, this.id, mac)
@@ -328,16 +326,6 @@ class Chain {
   close(): void {
     closeSync(this.#file)
   }
-}
-
-/** The MAC that runs over the bytes after the seal whose mac is `before` (empty: from the beginning). */
-export function runningMac(key: KeyObject, chain: string, before: string): Hmac {
-  return createHmac('sha256', key).update(`${chain}\n${before}\n`)
-}
-
-/** Ends a running MAC at a file length of `bytes`. */
-export function finalMac(running: Hmac, bytes: number): string {
-  return running.update(`seal ${bytes}`).digest('base64url')
 }
 
 export function sealLine(seal: number, n: number, bytes: number, mac: string): string {
