@@ -29,7 +29,7 @@ export interface ParseOptions {
 }
 
 /**
- * Parses what stands between the delimiters (un-escaped for its place, not trimmed): `subject | filter | filter`. The
+ * Parses what stands between the delimiters (un-escaped for its place): `subject | filter | filter`. The
  * subject runs to the first `|`; the rest is compiled once for each grammar and text.
  *
  * @throws ERR_EXPR_SYNTAX, ERR_EXPR_FILTER, ERR_EXPR_ARGUMENT, ERR_EXPR_PATH, ERR_EXPR_LIMIT

@@ -38,7 +38,7 @@ export function readHead(method: string, rawTarget: string, fields: readonly str
     switch (name.length) {
       case 4:
         if (equalsIgnoringCase(name, 'host')) {
-          if (!HOST.test(fields[at + 1] as string)) throw malformed('Host is no host')
+          requireHost(fields[at + 1] as string)
           hosts++
         }
         break
@@ -115,11 +115,25 @@ function originForm(target: string): string {
   return rest.charCodeAt(0) === SLASH ? rest : `/${rest}`
 }
 
+/** Digits, and no more than a number holds exactly. */
 function exactLength(text: string): number {
-  const length = Number(text)
-  if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(length)) throw malformed('Content-Length is no length')
+  let length = text.length > 0 && text.length <= 16 ? 0 : -1
+  for (let at = 0; at < text.length && length >= 0; at++) {
+    const digit = text.charCodeAt(at) - ZERO
+    length = digit >= 0 && digit <= 9 ? length * 10 + digit : -1
+  }
+  if (length < 0 || !Number.isSafeInteger(length)) throw malformed('Content-Length is no length')
   return length
 }
+
+/** The one that was found good last is not looked at again: a connection's requests have one string for all. */
+function requireHost(host: string): void {
+  if (host === lastHost) return
+  if (!HOST.test(host)) throw malformed('Host is no host')
+  lastHost = host
+}
+
+let lastHost = ''
 
 function malformed(what: string): SluiceError {
   return new SluiceError('ERR_HTTP_SYNTAX', what)
@@ -128,5 +142,6 @@ function malformed(what: string): SluiceError {
 /** RFC 9112, 3.2 with RFC 3986, 3.2.2: a name, an address or nothing, and a port. */
 const HOST = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\w.:~!$&'()*+,;=%-]+\])(?::\d*)?$/
 const SLASH = 0x2f
+const ZERO = 0x30
 const UPPER_A = 0x41
 const UPPER_Z = 0x5a

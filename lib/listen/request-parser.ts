@@ -3,12 +3,14 @@ import * as octets from './bytes.ts'
 import { ChunkFrame, FRAME_DATA, FRAME_LAST, FRAME_MALFORMED } from './chunk-frame.ts'
 import { type RequestHead, readHead } from './head.ts'
 import { HeldBytes } from './held-bytes.ts'
+import { KnownHead } from './known-head.ts'
 
 /*
  * Hot: per request and per chunk. Bench: bench/micro/listen/request-parser.ts.
  *
  * Every byte of a head is looked at once, whatever pieces it comes in: the scanner stops at the end of a piece and goes
- * on in the next. A complete head becomes one latin1 string, of which names and values are substrings.
+ * on in the next. A complete head becomes one latin1 string, of which names and values are substrings; lines that stood
+ * in the connection's head before are compared with it instead (known-head.ts).
  */
 
 /** What the parser tells, in the order of the message. */
@@ -56,6 +58,15 @@ export class RequestParser {
   /** A section whose end has not come, and the places found in it. */
   #pending: HeldBytes | null = null
   #marks: number[] = MARKS
+  /** A head before this one; none before the second, since many connections carry one request. */
+  #known: KnownHead | null = null
+  #isFirst = true
+  /** Which of its lines is looked for next; 0: the request line. */
+  #line = 0
+  /** The request line is the known one. */
+  #sameLine = false
+  /** Fields that are not known ones. */
+  #others = 0
 
   /** @param headBytes limit of the request line with the header fields; beyond: ERR_HEAD_SIZE */
   constructor(sink: RequestSink, headBytes: number) {
@@ -94,10 +105,11 @@ export class RequestParser {
       if ((stop < 0 ? end : stop) - start > limit) return this.#tooLarge(end)
       if (stop < 0) {
         this.#pending = new HeldBytes(chunk, start, end)
+        this.#markKnown()
         this.#marks = MARKS.slice(0, (this.#fields + 1) * MARKS_PER_FIELD)
         return end
       }
-      this.#sectionRead(chunk, start, stop)
+      this.#sectionRead(chunk, start, stop, true)
       return this.fault === null ? stop : end
     }
     const before = pending.end
@@ -108,21 +120,24 @@ export class RequestParser {
     if ((stop < 0 ? pending.end : stop) > limit) return this.#tooLarge(end)
     if (stop < 0) return end
     this.#pending = null
-    this.#sectionRead(pending.bytes, 0, stop)
+    this.#sectionRead(pending.bytes, 0, stop, false)
     this.#marks = MARKS
     return this.fault === null ? start + stop - before : end
   }
 
-  #sectionRead(bytes: Buffer, base: number, stop: number): void {
+  /** @param whole it came in one piece: what is said of known lines holds */
+  #sectionRead(bytes: Buffer, base: number, stop: number, whole: boolean): void {
     if (this.#trailer) {
       if (this.#fields > 0 && !this.#trailersAreHarmless(bytes, base, stop)) return
       this.#finish()
       this.#sink.requestComplete()
       return
     }
-    const text = bytes.toString('latin1', base, stop)
-    const method = METHODS.get(text.slice(this.#methodAt, this.#methodEnd))
-    const target = text.slice(this.#methodEnd + 1, this.#targetEnd)
+    const known = whole ? this.#known : null
+    const isSame = known !== null && this.#sameLine
+    const text = isSame && this.#others === 0 ? '' : bytes.toString('latin1', base, stop)
+    const method = isSame ? known.method : METHODS.get(text.slice(this.#methodAt, this.#methodEnd))
+    const target = isSame ? known.target : text.slice(this.#methodEnd + 1, this.#targetEnd)
     if (method === undefined || method === 'CONNECT' || (method === 'OPTIONS' && target === '*')) {
       this.#refuse('The method is not allowed here', 'ERR_METHOD')
       return
@@ -133,7 +148,7 @@ export class RequestParser {
     }
     let head: RequestHead
     try {
-      head = readHead(method, target, this.#takeFields(text), this.#minor)
+      head = readHead(method, target, this.#takeFields(text, known), this.#minor)
     } catch (error) {
       this.#state = FAULT
       this.fault = error as SluiceError
@@ -143,6 +158,7 @@ export class RequestParser {
       this.#refuse('A tab behind a value')
       return
     }
+    if (whole) this.#learn(method, target, bytes, base, stop)
     if (head.bodyBytes === 0) {
       this.#finish()
     } else if (head.bodyBytes > 0) {
@@ -163,11 +179,45 @@ export class RequestParser {
     this.#left = 0
   }
 
-  #takeFields(text: string): string[] {
+  /** The head is kept for the next ones, when not one is yet, or most of it is other than that one. */
+  #learn(method: string, target: string, bytes: Buffer, base: number, stop: number): void {
+    if (this.#known === null ? this.#isFirst : 2 * this.#others <= this.#fields) {
+      this.#isFirst = false
+      return
+    }
+    const at = this.#methodAt
+    const length = stop - 2 - base - at
+    if (length > KNOWN_BYTES) return
+    this.#markKnown()
+    const marks = MARKS.slice(0, this.#fields * MARKS_PER_FIELD)
+    if (at > 0) for (let mark = 0; mark < marks.length; mark++) marks[mark] = (marks[mark] as number) - at
+    const head = bytes.subarray(base + at, stop - 2)
+    this.#known = new KnownHead(method, target, this.#minor, head, marks)
+  }
+
+  /** Of known lines only the beginnings are marked. */
+  #markKnown(): void {
+    const known = this.#known
+    if (known === null || this.#trailer) return
+    for (let index = 0; index < this.#fields; index++) {
+      const line = KNOWN[index] as number
+      const mark = index * MARKS_PER_FIELD
+      if (line > 0) known.mark(line, MARKS[mark] as number, MARKS, mark)
+    }
+  }
+
+  /** Fields of lines that are known: where they stand in `KNOWN`. */
+  #takeFields(text: string, known: KnownHead | null): string[] {
     const marks = this.#marks
     const count = this.#fields
     const fields: string[] = []
     for (let index = 0, mark = 0; index < count; index++, mark += MARKS_PER_FIELD) {
+      const line = known === null ? 0 : (KNOWN[index] as number)
+      if (known !== null && line > 0) {
+        fields[2 * index] = known.fields[2 * line - 2] as string
+        fields[2 * index + 1] = known.fields[2 * line - 1] as string
+        continue
+      }
       fields[2 * index] = text.slice(marks[mark], marks[mark + 1])
       fields[2 * index + 1] = text.slice(marks[mark + 2], marks[mark + 3])
     }
@@ -176,7 +226,7 @@ export class RequestParser {
 
   /** Trailers are dropped, unless they are of a kind that somebody could take for the next head's. RFC 9110, 6.5.1. */
   #trailersAreHarmless(bytes: Buffer, base: number, stop: number): boolean {
-    const fields = this.#takeFields(bytes.toString('latin1', base, stop))
+    const fields = this.#takeFields(bytes.toString('latin1', base, stop), null)
     for (let at = 0; at < fields.length; at += 2) {
       if (FRAMING.has((fields[at] as string).toLowerCase())) return this.#refuse('A framing field in the trailers') > 0
     }
@@ -198,8 +248,18 @@ export class RequestParser {
           this.#fields = 0
           this.#tabBehind = false
           this.#methodAt = at - base
+          this.#line = 0
+          this.#others = 0
+          this.#sameLine = false
           state = METHOD
-          if (byte !== CR) break
+          if (byte !== CR) {
+            const behind = this.#known === null ? at : this.#behindKnownLine(this.#known, bytes, at, to, base)
+            if (behind > at) {
+              at = behind
+              state = FIELD
+            }
+            break
+          }
           state = EMPTY_LINE_LF
           at++
           break
@@ -254,6 +314,13 @@ export class RequestParser {
             state = END_LF
             break
           }
+          if (this.#line > 0 && this.#pending === null) {
+            const behind = this.#behindKnown(this.#known as KnownHead, bytes, at, to, base)
+            if (behind > at) {
+              at = behind
+              break
+            }
+          }
           this.#lineAt = at - base
           state = NAME
           break
@@ -288,6 +355,8 @@ export class RequestParser {
             }
           }
           marks[mark + 3] = end - base
+          KNOWN[this.#fields] = 0
+          this.#others++
           this.#fields++
           at++
           state = LINE_LF
@@ -301,6 +370,37 @@ export class RequestParser {
     }
     this.#state = state
     return -1
+  }
+
+  /** The place behind the request line, when it is the known one; else `from`. */
+  #behindKnownLine(known: KnownHead, bytes: Buffer, from: number, to: number, base: number): number {
+    this.#line = 1
+    const length = known.lengthAt(0, viewOf(bytes), from, to)
+    if (length === 0) return from
+    this.#sameLine = true
+    this.#methodEnd = from - base + known.methodEnd
+    this.#targetEnd = from - base + known.targetEnd
+    this.#minor = known.minor
+    return from + length
+  }
+
+  /** The place behind all lines from `from` on that are the next known ones. The one that is not stands for its like. */
+  #behindKnown(known: KnownHead, bytes: Buffer, from: number, to: number, base: number): number {
+    const view = viewOf(bytes)
+    const marks = this.#marks
+    let at = from
+    let line = this.#line
+    let fields = this.#fields
+    for (; line <= known.count && fields < MOST_FIELDS; line++) {
+      const length = known.lengthAt(line, view, at, to)
+      if (length === 0) break
+      marks[fields * MARKS_PER_FIELD] = at - base
+      KNOWN[fields++] = line
+      at += length
+    }
+    this.#fields = fields
+    this.#line = line + 1
+    return at
   }
 
   #readLength(chunk: Buffer, at: number, end: number): number {
@@ -364,11 +464,7 @@ export class RequestParser {
  * another byte stands, or fewer than four.
  */
 function behindPlain(bytes: Buffer, from: number, to: number): number {
-  if (bytes !== viewed) {
-    viewed = bytes
-    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  }
-  const view = words
+  const view = viewOf(bytes)
   let at = from
   while (at + 4 <= to) {
     const four = view.getInt32(at)
@@ -378,6 +474,14 @@ function behindPlain(bytes: Buffer, from: number, to: number): number {
     at += 4
   }
   return at
+}
+
+function viewOf(bytes: Buffer): DataView {
+  if (bytes !== viewed) {
+    viewed = bytes
+    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  }
+  return words
 }
 
 /** The buffer that was looked at last (almost always the one that all connections read into), and a view of it. */
@@ -414,6 +518,10 @@ const TRAILER_BYTES = 8192
 /** Places of the fields of a head that lies whole in one chunk: name, its end, value, its end. */
 const MARKS: number[] = []
 const MARKS_PER_FIELD = 4
+/** Of the same head's fields: which line of the known head each is; 0: none. */
+const KNOWN: number[] = []
+/** Of a head that is kept. */
+const KNOWN_BYTES = 4096
 
 const METHODS = new Map(
   ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT'].map((name) => [name, name])

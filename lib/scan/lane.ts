@@ -337,10 +337,14 @@ export class Lane extends Hold {
 
   /** The text of a closed expression, or null when it cannot be one. */
   #source(buffer: Buffer, candidate: Candidate): string | null {
-    const { textStart, closerFrom } = candidate
+    let from = candidate.textStart
+    let to = candidate.closerFrom
+    // NOTE: here, where it is free. A text that is trimmed is part of another one, and slow to walk.
+    while (from < to && buffer[from] === SPACE) from++
+    while (to > from && buffer[to - 1] === SPACE) to--
     const source = candidate.special
-      ? unescape(ESCAPINGS[candidate.state] as Escaping, buffer, textStart, closerFrom)
-      : buffer.toString('latin1', textStart, closerFrom)
+      ? (unescape(ESCAPINGS[candidate.state] as Escaping, buffer, from, to)?.replace(SPACES_AROUND, '') ?? null)
+      : buffer.toString('latin1', from, to)
     return source === null || (candidate.angle && !maySubject(source)) ? null : source
   }
 
@@ -433,6 +437,7 @@ const TAB = 0x09
 const LF = 0x0a
 const CR = 0x0d
 const SPACE = 0x20
+const SPACES_AROUND = /^ +| +$/g
 const QUOTE = 0x22
 const COLON = 0x3a
 const ANGLE_OPENER = 0x3c

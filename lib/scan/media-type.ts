@@ -17,6 +17,17 @@ export interface MediaType {
  */
 export function parseMediaType(value: string | undefined): MediaType {
   if (value === undefined) return NONE
+  if (value === lastValue) return last
+  if (value.length > KEPT_LENGTH) return readMediaType(value)
+  // NOTE: a copy. What was cut out of a head keeps the whole head, keys and all, in memory.
+  const own = Buffer.from(value).toString()
+  const read = readMediaType(own)
+  lastValue = own
+  last = read
+  return read
+}
+
+function readMediaType(value: string): MediaType {
   let at = value.indexOf(';')
   const essence = (at < 0 ? value : value.slice(0, at)).trim().toLowerCase()
   if (essence.includes(',')) throw fault('The Content-Type is a list')
@@ -44,6 +55,11 @@ function fault(message: string): SluiceError {
   return new SluiceError('ERR_CONTENT_TYPE', message)
 }
 
+/** The one that was read last, again and again the same. */
+let lastValue = ''
+const KEPT_LENGTH = 100
+
 const NONE: MediaType = { essence: '', charset: undefined, boundary: undefined }
+let last = NONE
 /** `; name=token` or `; name="quoted"` or an empty `;`, with the white space that follows. */
 const PARAMETER = /;[ \t]*(?:([^\s=;,"]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))[ \t]*)?(?=;|$)/sy

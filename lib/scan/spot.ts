@@ -2,7 +2,7 @@ import type { Place } from './context.ts'
 
 /** One expression and where it stands. Made by the scanner, read by `expr/encode`. */
 export class Spot {
-  /** The text between the delimiters, un-escaped for its place, not trimmed. */
+  /** The text between the delimiters, un-escaped for its place, without the spaces around it. */
   readonly source: string
   /** Byte of the opener in the decoded body. */
   readonly offset: number

@@ -8,6 +8,7 @@ export interface Purpose {
   readonly door: Door
   /** null: it goes to no destination. */
   readonly destination: DestinationName | null
+  /** Letters, digits, `.`, `_` and `-`: it stands in JSON as it is. */
   readonly traceId: string
   /** What the caller gives as its reason; written to the audit log without long numbers. */
   readonly reason: string | null

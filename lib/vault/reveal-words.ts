@@ -18,7 +18,7 @@ export function describe(caller: Caller, purpose: Purpose, tokens: readonly Name
   // NOTE: of few parts. What is put together stays a tree, and to walk it when it is written out costs 200 instructions a part.
   const to = destination === null ? '' : destinationText(destination)
   const why = reason === null ? '' : `"reason":${freeText(reason)},`
-  return `${DOORS[door]}${caller.auditText}${tokensText(tokens)}${to}${why}"trace":${quoted(traceId)},`
+  return `${DOORS[door]}${caller.auditText}${tokensText(tokens)}${to}${why}"trace":"${traceId}",`
 }
 
 function tokensText(tokens: readonly Named[]): string {

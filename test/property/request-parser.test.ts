@@ -403,6 +403,66 @@ const connection = fc
     return Buffer.from(text, 'latin1')
   })
 
+/** Heads of one client: alike, with a line changed, added, lost or moved now and then, and one byte wrong here and there. */
+const alike = fc
+  .tuple(
+    fc.array(fc.constantFrom('Accept: */*', 'X-A:\t b c \t', 'x-empty:', 'Cookie: é=1', 'Content-Length: 0'), {
+      minLength: 1,
+      maxLength: 6
+    }),
+    fc.array(
+      fc.tuple(
+        fc.nat(),
+        fc.constantFrom('none', 'none', 'value', 'add', 'drop', 'swap', 'line', 'byte', 'lf'),
+        fc.constantFrom('\r', '\n', '\t', '\x00', ':', 'x', ' ')
+      ),
+      { minLength: 3, maxLength: 8 }
+    )
+  )
+  .map(([fields, changes]) =>
+    changes.map(([place, what, byte], nth) => {
+      const lines = ['POST /v1?a HTTP/1.1', 'Host: h', ...fields]
+      const at = 1 + (place % (lines.length - 1))
+      const line = lines[at] as string
+      if (what === 'value') lines[at] = `${line}${place % 7}`
+      if (what === 'add') lines.splice(at, 0, `X-N: ${nth}`)
+      if (what === 'drop') lines.splice(at, 1)
+      if (what === 'swap') lines.push(...lines.splice(at, 1))
+      if (what === 'line') lines[0] = place % 2 === 0 ? 'GET /v1?a HTTP/1.1' : 'POST /v1?a HTTP/1.0'
+      const text = `${lines.join('\r\n')}\r\n\r\n`
+      if (what === 'lf') return Buffer.from(text.replace('\r\n', place % 2 === 0 ? '\n' : '\r'), 'latin1')
+      if (what !== 'byte') return Buffer.from(text, 'latin1')
+      const wrong = place % text.length
+      return Buffer.from(text.slice(0, wrong) + byte + text.slice(wrong + 1), 'latin1')
+    })
+  )
+
+t.test('a head is read as if none had come before it, however like those it is, whole or in two pieces', (t) => {
+  let after = 0
+  fc.assert(
+    fc.property(alike, fc.nat(), (heads, place) => {
+      for (let nth = 1; nth < heads.length; nth++) {
+        const before = heads.slice(0, nth)
+        const past = read(before)
+        if (past.fault !== null || past.waits || past.last || past.taken.length !== nth) break
+        const bytes = heads[nth] as Buffer
+        const alone = read([bytes])
+        for (const pieces of [[bytes], split(bytes, place % bytes.length).filter((piece) => piece.length > 0)]) {
+          const together = read([...before, ...pieces])
+          const expected = { ...alone, taken: [...past.taken, ...alone.taken] }
+          if (JSON.stringify(together) !== JSON.stringify(expected)) {
+            throw new Error(`behind others ${JSON.stringify(together)}, alone ${JSON.stringify(alone)}`)
+          }
+        }
+        after++
+      }
+    }),
+    { numRuns: 3000 * FACTOR }
+  )
+  t.ok(after > 3000, `${after} heads behind others`)
+  t.end()
+})
+
 t.test('what we take, llhttp takes, with the same meaning', async (t) => {
   const reference = new Reference()
   const reasons = new Set<string>()

@@ -109,7 +109,7 @@ function close(
       if (last.at >= until || last.end - opener.at > expressionBytes) return undefined
       const source = decode(text.slice(opener.textAt, at), opener.place)
       if (source === undefined || (opener.angle && !mayBeSubject(source))) return undefined
-      return { end: last.end, source }
+      return { end: last.end, source: source.replace(/^ +| +$/g, '') }
     }
     if (end - opener.at > expressionBytes) return undefined
   }

@@ -65,7 +65,13 @@ function vectorOf(claim: string, where: string, input: { info: string[]; bytes: 
     else if (match === null) throw new Error(`${where}: not a piece: ${line}`)
     else if (match[1] === 'literals') literals = Number(match[2])
     else if (match[1] !== undefined) {
-      pieces.push({ place: match[1], offset: Number(match[2]), source: toBytes(match[3] ?? '').toString('utf8') })
+      pieces.push({
+        place: match[1],
+        offset: Number(match[2]),
+        source: toBytes(match[3] ?? '')
+          .toString('utf8')
+          .replace(/^ +| +$/g, '')
+      })
     } else pieces.push(toBytes(match[3] ?? '').toString('latin1'))
   }
   const [, kind = '', ...words] = input.info

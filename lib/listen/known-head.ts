@@ -1,0 +1,85 @@
+/**
+ * Hot: per line of a head.
+ *
+ * A head that came before on a connection. Clients say much the same each time: a line that comes again, byte for byte,
+ * stands where it did among the others, need not be scanned again, and its name and value are the same strings, whose
+ * hashes the engine knows.
+ */
+export class KnownHead {
+  readonly method: string
+  readonly target: string
+  readonly minor: number
+  /** Flat: name, value, … */
+  readonly fields: readonly string[]
+  /** How many of them. */
+  readonly count: number
+  readonly methodEnd: number
+  readonly targetEnd: number
+  readonly #bytes: DataView
+  /** Of the request line, then of each field's: where it begins, its length, ends of name, beginning and end of value. */
+  readonly #places: Int32Array
+
+  /**
+   * @param bytes the head from the method to its empty line; copied
+   * @param marks of each field name, its end, value, its end, in `bytes`
+   */
+  constructor(method: string, target: string, minor: number, bytes: Buffer, marks: readonly number[]) {
+    const own = Buffer.allocUnsafeSlow(bytes.length)
+    bytes.copy(own)
+    const count = marks.length / 4
+    const places = new Int32Array((count + 1) * PLACES)
+    const fields: string[] = []
+    places[1] = count > 0 ? (marks[0] as number) : own.length
+    for (let line = 1; line <= count; line++) {
+      const mark = (line - 1) * 4
+      const begin = marks[mark] as number
+      const place = line * PLACES
+      places[place] = begin
+      places[place + 1] = (line < count ? (marks[mark + 4] as number) : own.length) - begin
+      for (let n = 1; n < 4; n++) places[place + 1 + n] = (marks[mark + n] as number) - begin
+      // Texts of their own: what was cut out of a head keeps all of it, and is slow to compare.
+      fields.push(own.toString('latin1', begin, marks[mark + 1]))
+      fields.push(own.toString('latin1', marks[mark + 2], marks[mark + 3]))
+    }
+    this.method = method
+    this.target = own.toString('latin1', method.length + 1, method.length + 1 + target.length)
+    this.minor = minor
+    this.fields = fields
+    this.count = count
+    this.methodEnd = method.length
+    this.targetEnd = method.length + 1 + target.length
+    this.#bytes = new DataView(own.buffer, own.byteOffset, own.length)
+    this.#places = places
+  }
+
+  /**
+   * The length of line `line` (0: the request line) when it stands whole at `from`, before `to`; else 0.
+   * NOTE: eight bytes at a time, as a number that is equal to itself only: a known line holds no NUL, so that none of
+   * its numbers is a zero, of which there are two; of bytes that are no number it is said that they differ.
+   */
+  lengthAt(line: number, bytes: DataView, from: number, to: number): number {
+    const own = this.#bytes
+    const place = line * PLACES
+    const length = this.#places[place + 1] as number
+    const end = from + length
+    if (end > to || length < 8) return 0
+    const known = this.#places[place] as number
+    if (bytes.getFloat64(end - 8) !== own.getFloat64(known + length - 8)) return 0
+    for (let at = 0; at < length - 8; at += 8) {
+      if (bytes.getFloat64(from + at) !== own.getFloat64(known + at)) return 0
+    }
+    return length
+  }
+
+  /** Writes where name and value of a field's line that begins at `at` begin and end: four numbers, of which the first is `at`. */
+  mark(line: number, at: number, marks: number[], mark: number): void {
+    const places = this.#places
+    const place = line * PLACES + 1
+    marks[mark] = at
+    marks[mark + 1] = at + (places[place + 1] as number)
+    marks[mark + 2] = at + (places[place + 2] as number)
+    marks[mark + 3] = at + (places[place + 3] as number)
+  }
+}
+
+const PLACES = 5
