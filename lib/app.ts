@@ -188,6 +188,10 @@ class RunningApp implements App, EngineHandler {
     return { fields: errorFields(error, null), body: proxyErrorBody(error, error.status) }
   }
 
+  dropped(): void {
+    this.#metrics.error('ERR_OVERLOAD')
+  }
+
   #serveApi(client: Client): void {
     const traceId = traceIdOf(client)
     const ports = isFootprintPath(client.head.path) ? this.#doors.footprintApi : this.#doors.api

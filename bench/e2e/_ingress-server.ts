@@ -42,13 +42,20 @@ const handler: EngineHandler = {
     client.attend(new Answer(client))
     client.receive()
   },
-  refusal: () => ({ fields: [], body: '' })
+  refusal: () => ({ fields: [], body: '' }),
+  dropped: () => {}
 }
 
 serveCommands({ listen: () => listenOnLoopback(newServer()) })
 
 function newServer(): Server {
-  const limits = { headerBytes: 65_536, headersTimeoutMs: 60_000, bodyIdleTimeoutMs: 60_000, idleTimeoutMs: 600_000 }
+  const limits = {
+    headerBytes: 65_536,
+    headersTimeoutMs: 60_000,
+    bodyIdleTimeoutMs: 60_000,
+    idleTimeoutMs: 600_000,
+    maxConnections: 0
+  }
   if (kind === 'raw') return rawEngine({ ...limits, tls }, handler)
   if (kind === 'node') return nodeEngine({ ...limits, tls }, handler)
   const settings = { keepAliveTimeout: limits.idleTimeoutMs, requestTimeout: 0, noDelay: true }

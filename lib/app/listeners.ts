@@ -69,8 +69,8 @@ interface Certificate {
 }
 
 function engineOf(listen: Config['listen'], tls: Certificate | null, handler: EngineHandler): Engine {
-  const { engine, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs } = listen
-  const options = { tls, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs }
+  const { engine, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs, maxConnections } = listen
+  const options = { tls, headerBytes, headersTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs, maxConnections }
   return engine === 'raw' ? rawEngine(options, handler) : nodeEngine(options, handler)
 }
 

@@ -65,6 +65,11 @@ const listen = z.strictObject({
     zero: 'no limit'
   }),
   idleTimeoutMs: note(ms(65_000), 'How long an idle connection of a client is kept'),
+  maxConnections: note(
+    whole(0, 1_000_000).default(16_384),
+    'Connections of clients to one listener of one process; beyond: those without a valid key or a request give way, then idle ones, then the new one',
+    { zero: 'no limit' }
+  ),
   drainMs: note(ms(20_000, 0), 'Time that running requests get after SIGTERM; the rest is cut', { zero: 'cut at once' })
 })
 

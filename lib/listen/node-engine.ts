@@ -5,6 +5,7 @@ import { TLSSocket } from 'node:tls'
 import { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import type { Client, ClientSink } from './client.ts'
+import { BUSY, ConnectionLimit, KNOWN, type Standing, STRANGER } from './connection-limit.ts'
 import { type RequestHead, readHead } from './head.ts'
 import { readConnection, UNMET, unmetExpectation } from './persistence.ts'
 import { MOST_FIELDS } from './request-parser.ts'
@@ -25,12 +26,16 @@ export interface NodeEngineOptions {
   readonly bodyIdleTimeoutMs: number
   /** Time that an idle keep-alive connection is kept, in ms. */
   readonly idleTimeoutMs: number
+  /** Connections at once; 0 = any number. */
+  readonly maxConnections: number
 }
 
 export interface EngineHandler {
   request(client: Client): void
   /** A request that never became one: the body of its answer, as the handler words it. */
   refusal(error: SluiceError): { fields: readonly string[]; body: string }
+  /** A connection was ended to make room for another. */
+  dropped(): void
 }
 
 /** Makes a server that hands every well-formed request to `handler`; it does not listen yet. */
@@ -51,6 +56,7 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
       ? createHttpServer(settings)
       : createHttpsServer({ ...settings, ...options.tls, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
 
+  new ConnectionLimit(server, { most: options.maxConnections, standing, dropped: () => handler.dropped() })
   // NOTE: beyond a limit node:http drops fields without a word, those that frame or bound a request too.
   server.maxHeadersCount = 0
 
@@ -348,6 +354,11 @@ type EngineSocket = (Socket | TLSSocket) & {
   [CURRENT]?: NodeClient | undefined
   [CLOSING]?: boolean
   [MEMO]?: KeyMemo
+}
+
+function standing(socket: EngineSocket): Standing {
+  if (socket[CURRENT] !== undefined) return BUSY
+  return socket[MEMO]?.caller == null ? STRANGER : KNOWN
 }
 
 function onData(this: EngineRequest, chunk: Buffer): void {

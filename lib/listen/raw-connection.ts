@@ -4,6 +4,7 @@ import { SluiceError } from '../errors.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import { wholeAnswer } from './answer-head.ts'
 import { type CoarseClock, NEVER } from './coarse-clock.ts'
+import { BUSY, KNOWN, type Standing, STRANGER } from './connection-limit.ts'
 import type { RequestHead } from './head.ts'
 import { HeldBytes } from './held-bytes.ts'
 import type { EngineHandler } from './node-engine.ts'
@@ -80,6 +81,11 @@ export class RawConnection implements Carrier, RequestSink {
   /** No request is under way, and no byte of one has come. */
   get isIdle(): boolean {
     return this.#client === null && !this.#lingering && !this.#parser.started && this.#backlog === null
+  }
+
+  get standing(): Standing {
+    if (this.#client !== null) return BUSY
+    return this.#memo === null || this.#memo.caller === null ? STRANGER : KNOWN
   }
 
   // Bytes in

@@ -1,6 +1,7 @@
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import { CoarseClock } from './coarse-clock.ts'
+import { ConnectionLimit, STRANGER } from './connection-limit.ts'
 import type { EngineHandler, NodeEngineOptions } from './node-engine.ts'
 import { RawConnection, type RawShared } from './raw-connection.ts'
 import { readInto, SHARED_BUFFER } from './read-buffer.ts'
@@ -21,7 +22,6 @@ export type RawServer = (Server | TlsServer) & {
  */
 export function rawEngine(options: NodeEngineOptions, handler: EngineHandler): RawServer {
   const connections = new Set<RawConnection>()
-  const sockets = new Set<Socket>()
   const clock = new CoarseClock(tickMs(options), (now) => {
     for (const connection of connections) connection.sweep(now)
   })
@@ -67,12 +67,12 @@ export function rawEngine(options: NodeEngineOptions, handler: EngineHandler): R
   if (options.tls !== null) {
     // A handshake that fails, or takes too long, has nobody to answer.
     server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy())
-    server.on('connection', (socket: Socket) => {
-      sockets.add(socket)
-      ;(socket as EngineSocket)[SOCKETS] = sockets
-      socket.on('close', forgetSocket)
-    })
   }
+  const limit = new ConnectionLimit(server, {
+    most: options.maxConnections,
+    standing: (socket: EngineSocket) => socket[CONNECTION]?.standing ?? STRANGER,
+    dropped: () => handler.dropped()
+  })
   server.on('listening', () => clock.start())
   server.on('close', () => clock.stop())
 
@@ -88,18 +88,15 @@ export function rawEngine(options: NodeEngineOptions, handler: EngineHandler): R
     },
     closeIdleConnections,
     closeAllConnections(): void {
-      for (const connection of connections) connection.destroy()
-      for (const socket of sockets) socket.destroy()
+      limit.destroyAll()
     }
   })
 }
 
 const CONNECTION = Symbol('connection')
-const SOCKETS = Symbol('sockets')
 
 type EngineSocket = Socket & {
   [CONNECTION]?: RawConnection
-  [SOCKETS]?: Set<Socket>
 }
 
 /** Whose bytes were read last: `nextBuffer` is called right behind `onRead`, and without its socket. */
@@ -129,10 +126,6 @@ function onDrain(this: EngineSocket): void {
 
 function onClose(this: EngineSocket): void {
   this[CONNECTION]?.closed()
-}
-
-function forgetSocket(this: EngineSocket): void {
-  this[SOCKETS]?.delete(this)
 }
 
 function ignore(): void {}

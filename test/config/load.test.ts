@@ -38,6 +38,7 @@ t.test('defaults are those of the design', async (t) => {
       headersTimeoutMs: 10000,
       bodyIdleTimeoutMs: 30000,
       idleTimeoutMs: 65000,
+      maxConnections: 16384,
       drainMs: 20000
     },
     admin: { host: '127.0.0.1', port: 9090 },

@@ -129,10 +129,11 @@ export async function newTransforming(options: TransformingOptions): Promise<Tra
         client.answer(error.status, fields, body)
       }
     },
-    refusal: refused
+    refusal: refused,
+    dropped: () => {}
   }
   const timeouts = { headersTimeoutMs: 10_000, bodyIdleTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
-  const settings = { tls: null, headerBytes: 65_536, ...timeouts }
+  const settings = { tls: null, headerBytes: 65_536, maxConnections: 0, ...timeouts }
   const server = engine === 'raw' ? rawEngine(settings, handler) : nodeEngine(settings, handler)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

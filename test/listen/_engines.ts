@@ -109,7 +109,8 @@ export async function newEngine(setting: EngineSetting = {}): Promise<RunningEng
     refusal(error) {
       refusals.push(error.code)
       return { fields: ['X-Code', error.code], body: error.code }
-    }
+    },
+    dropped: () => void refusals.push('dropped')
   }
   const options = {
     tls: made === null ? null : made.server,
@@ -117,6 +118,7 @@ export async function newEngine(setting: EngineSetting = {}): Promise<RunningEng
     headersTimeoutMs: 10_000,
     bodyIdleTimeoutMs: 10_000,
     idleTimeoutMs: 10_000,
+    maxConnections: 0,
     ...limits
   }
   const server = engine === 'raw' ? rawEngine(options, handler) : (nodeEngine(options, handler) as RawServer)
