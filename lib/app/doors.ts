@@ -101,6 +101,7 @@ export function configPorts({ vaultProxy }: Doors): ConfigPorts {
   return {
     ports: vaultProxy.settings.ports,
     exemptOrigins: vaultProxy.settings.exemptOrigins,
+    looksLikeOurs: vaultProxy.looksLikeOurs,
     identity: (material) => vaultProxy.identity(material),
     compileRules: (type, rules) => vaultProxy.compileRules(type, rules)
   }
@@ -153,6 +154,7 @@ function vaultProxyPorts(config: Config, egress: Egress, parts: Parts, lasting: 
     deadlines: config.egress,
     users: vault.users,
     configs: vault.shelves.configs,
+    looksLikeOurs: (key) => vault.looksLikeOurs(key),
     authenticate: (key, memo) => vault.authenticate(key, memo),
     identity: (material) => egress.identity(material),
     compileRules: (type, rules) => new Capture(type, rules),

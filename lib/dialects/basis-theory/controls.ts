@@ -1,6 +1,7 @@
 /** The head of a request on /proxy, read once: controls, what is dropped, what goes on. Hot: per request. */
 import { SluiceError } from '../../errors.ts'
 import type { RequestHead } from '../../listen/head.ts'
+import { holdsKey } from '../../plan/credentials.ts'
 import {
   checkFieldValue,
   FIELD_ACCEPT_ENCODING,
@@ -35,12 +36,14 @@ export interface Controls {
 }
 
 /**
- * Reads every field once and sorts it: control, dropped, or going on.
+ * Reads every field once and sorts it: control, dropped, or going on. A field that holds one of our keys is dropped: the
+ * credential of the other dialect, or ours under another name.
  *
  * @param viaName our own pseudonym in Via
+ * @param isOurs tells whether a text is an API key of ours
  * @throws ERR_HTTP_SYNTAX for a control that stands twice, ERR_LOOP when our own Via came back
  */
-export function readControls(head: RequestHead, viaName: string): Controls {
+export function readControls(head: RequestHead, viaName: string, isOurs: (text: string) => boolean): Controls {
   const controls: Controls = {
     apiKey: undefined,
     legacyApiKey: undefined,
@@ -71,7 +74,7 @@ export function readControls(head: RequestHead, viaName: string): Controls {
           controls.legacyApiKey = once(controls.legacyApiKey, value, 'X-API-KEY')
           break
         }
-        lines += fieldLine(name, value)
+        if (!holdsKey(value, isOurs)) lines += fieldLine(name, value)
         break
       case FIELD_ACCEPT_ENCODING:
         lines += fieldLine(name, value)

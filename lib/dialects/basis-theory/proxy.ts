@@ -1,6 +1,7 @@
 import { asSluiceError, SluiceError } from '../../errors.ts'
 import type { Client } from '../../listen/client.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, looksForBraces, subjectsOf } from '../../plan/controls.ts'
+import { holdsKey } from '../../plan/credentials.ts'
 import { type Destination, joinTarget, parseDestinationUrl } from '../../plan/destination.ts'
 import { templateHead } from '../../plan/head-template.ts'
 import { fieldLine } from '../../plan/headers.ts'
@@ -29,7 +30,8 @@ export interface ProxyPorts<Identity> {
   readonly deadlines: Deadlines
   readonly stored: StoredProxies<Identity>
   readonly transforms: TransformPorts
-  looksLikeOurs(key: string): boolean
+  /** Has the text the form and checksum of our keys? */
+  readonly looksLikeOurs: (key: string) => boolean
   authenticate(key: string, memo: KeyMemo): Caller | Promise<Caller>
   newTraceId(): string
   /** Answers a request that got no plan. */
@@ -55,7 +57,7 @@ export function serveProxy<Identity>(client: Client, ports: ProxyPorts<Identity>
   let traceId: string | null = null
   let named: NamedProxy | null = null
   try {
-    const controls = readControls(client.head, ports.settings.viaName)
+    const controls = readControls(client.head, ports.settings.viaName, ports.looksLikeOurs)
     traceId = acceptableTraceId(controls.traceId) ?? ports.newTraceId()
     named = namedProxy(controls.proxyKey, client.head.query)
     const asked = { client, controls, traceId, named, ports }
@@ -151,7 +153,7 @@ function credentialOf(controls: Controls, ports: KeyPorts): string {
 /** X-API-KEY when it is one of ours: then it goes on to no destination, whatever else the request brings. */
 function takeLegacyKey(controls: Controls, ports: KeyPorts): string | undefined {
   const legacy = controls.legacyApiKey
-  if (legacy === undefined || !ports.looksLikeOurs(legacy)) return undefined
+  if (legacy === undefined || !holdsKey(legacy, ports.looksLikeOurs)) return undefined
   controls.legacyApiKey = undefined
   return legacy
 }

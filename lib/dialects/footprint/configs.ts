@@ -17,6 +17,7 @@ export interface ConfigPorts {
   /** Ports that a destination may have, and origins that may have any. */
   readonly ports: readonly number[]
   readonly exemptOrigins: readonly string[]
+  readonly looksLikeOurs: (key: string) => boolean
   /** Throws ERR_INPUT that names the part at fault. */
   identity(material: TlsMaterial): unknown
   /** Throws ERR_EXPR_*. */
@@ -108,7 +109,8 @@ const originOf = (url: string): string => /^https:\/\/[^/?#]*/i.exec(url)?.[0].t
 /** Throws ERR_DESTINATION_URL, ERR_HTTP_SYNTAX, ERR_INPUT, ERR_EXPR_*: what a call would be refused for. */
 function checkParts(parts: ConfigParts, ports: ConfigPorts): void {
   parseDestinationUrl(parts.url, ports.ports, ports.exemptOrigins)
-  for (const { name, value } of [...parts.headers, ...parts.secret_headers]) forwardable(name, value)
+  for (const { name, value } of [...parts.headers, ...parts.secret_headers])
+    forwardable(name, value, ports.looksLikeOurs)
   const { client_identity: identity, pinned_server_certificates: pins } = parts
   if (identity !== null || pins.length > 0) {
     ports.identity({ certificate: identity?.certificate ?? null, key: identity?.key ?? null, pins })

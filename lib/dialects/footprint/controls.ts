@@ -1,6 +1,7 @@
 /** The headers of a request on /vault_proxy, each read once. `spec/footprint.md` A.3. */
 import { SluiceError } from '../../errors.ts'
 import type { RequestHead } from '../../listen/head.ts'
+import { holdsKey } from '../../plan/credentials.ts'
 import {
   checkFieldValue,
   FIELD_ACCEPT_ENCODING,
@@ -36,9 +37,10 @@ export interface Controls {
  * Reads and sorts the fields of a request. Nothing of it goes out but what a `x-fp-proxy-fwd-` header says.
  *
  * @param viaName our own pseudonym in Via
+ * @param isOurs tells whether a text is an API key of ours
  * @throws ERR_HTTP_SYNTAX for a control that stands twice or a field that may not be forwarded, ERR_LOOP
  */
-export function readControls({ fields }: RequestHead, viaName: string): Controls {
+export function readControls({ fields }: RequestHead, viaName: string, isOurs: (text: string) => boolean): Controls {
   const controls: Controls = {
     configId: undefined,
     targetUrl: undefined,
@@ -61,7 +63,7 @@ export function readControls({ fields }: RequestHead, viaName: string): Controls
     const name = fields[at] as string
     const value = fields[at + 1] as string
     const lower = name.toLowerCase()
-    if (lower.startsWith(FORWARD)) controls.forwarded.push(...forwardable(name.slice(FORWARD.length), value))
+    if (lower.startsWith(FORWARD)) controls.forwarded.push(...forwardable(name.slice(FORWARD.length), value, isOurs))
     else if (lower === 'x-fp-proxy-pin-cert') controls.pins.push(...value.split(','))
     else if (lower === 'x-fp-proxy-ingress-rule') controls.ingressRules.push(value)
     else if (lower === 'sluice-subjects') {
@@ -78,8 +80,14 @@ export function readControls({ fields }: RequestHead, viaName: string): Controls
   return controls
 }
 
-/** Name and value. Framing, hop-by-hop fields and Sluice's own are not for callers to set: RFC 9110, 7.6.1. */
-export function forwardable(name: string, value: string): [string, string] {
+/**
+ * Name and value. Framing, hop-by-hop fields and Sluice's own are not for callers to set: RFC 9110, 7.6.1. Nor does a key of
+ * ours go anywhere, which here somebody has asked for in so many words. Throws ERR_HTTP_SYNTAX.
+ */
+export function forwardable(name: string, value: string, isOurs: (text: string) => boolean): [string, string] {
+  if (holdsKey(value, isOurs)) {
+    throw new SluiceError('ERR_HTTP_SYNTAX', `The header ${name.slice(0, 64)} would send an API key of this vault`)
+  }
   const kind = requestField(name.toLowerCase())
   if (kind === FIELD_FORWARD || kind === FIELD_CONTENT_TYPE || kind === FIELD_ACCEPT_ENCODING) {
     return [name, checkFieldValue(name, value)]

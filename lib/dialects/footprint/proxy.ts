@@ -28,6 +28,8 @@ export interface VaultProxyPorts<Identity> {
   readonly users: Pick<Vault['users'], 'check'>
   readonly configs: Pick<Vault['shelves']['configs'], 'read'>
   authenticate(key: string, memo: KeyMemo): Caller | Promise<Caller>
+  /** Has the text the form and checksum of our keys? */
+  readonly looksLikeOurs: (key: string) => boolean
   /** Checked TLS material. Throws ERR_INPUT that names the part at fault. */
   identity(material: TlsMaterial): Identity
   /** Throws ERR_EXPR_* for a rule that does not compile. */
@@ -111,7 +113,7 @@ class Call<Identity> {
     this.#route = route
     this.#caller = caller
     this.#ports = ports
-    this.#controls = readControls(client.head, ports.settings.viaName)
+    this.#controls = readControls(client.head, ports.settings.viaName, ports.looksLikeOurs)
     this.#delimiters = delimitersOf(this.#controls.delimiters, ports.settings.delimiters)
     this.#user = this.#controls.user?.trim() ?? null
     if (this.#user !== null && !USER.test(this.#user)) {
