@@ -65,6 +65,8 @@ export interface SluiceOptions {
   readonly name?: string
   readonly role?: Role
   readonly workers?: number
+  /** See ChildOptions. */
+  readonly direct?: boolean
 }
 
 /** Starts the compiled `sluice serve` over a population, as one would run it: keys, audit, metrics and log all on. */
@@ -83,7 +85,7 @@ export async function startSluice(
 export async function launchSluice(
   scene: Scene,
   population: Population,
-  { name = 'sluice', role = 'proxy', workers = 1 }: SluiceOptions = {}
+  { name = 'sluice', role = 'proxy', workers = 1, direct = false }: SluiceOptions = {}
 ): Promise<Contender & { readonly adminPort: number }> {
   const [port, adminPort] = await Promise.all([freePort(), freePort()])
   const { folder, seal } = population
@@ -107,6 +109,7 @@ export async function launchSluice(
   const child = startChild({
     name,
     role,
+    direct,
     command: process.execPath,
     args: [
       ...(process.env['SLUICE_BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean),
