@@ -57,7 +57,8 @@ t.test('all of a request is one part, whose constants V8 can fold', async (t) =>
   }
 })
 
-t.test('what V8 made of it at build is taken, and done without when it is not there', async (t) => {
+/** The parts that a command loads, each with whether V8 rejected what lies beside it. */
+function partsOf(command: readonly string[], ...flags: string[]): [string, boolean | null][] {
   const program = `
     process.setSourceMapsEnabled(false)
     const vm = require('node:vm'), seen = []
@@ -68,24 +69,32 @@ t.test('what V8 made of it at build is taken, and done without when it is not th
       }
     }
     process.on('exit', () => console.error(JSON.stringify(seen)))
-    process.argv = [process.argv[0], ${JSON.stringify(BUNDLE)}, 'keys', 'list', '--config', 'nowhere.yaml']
+    process.argv = ${JSON.stringify([process.execPath, BUNDLE, ...command])}
     require(${JSON.stringify(BUNDLE)})`
-  const seenBy = (...flags: string[]): [string, boolean | null][] => {
-    const { stderr } = spawnSync(process.execPath, [...flags, '-e', program], { encoding: 'utf8', env: {} })
-    return JSON.parse(stderr.trim().split('\n').at(-1) ?? '') as [string, boolean | null][]
-  }
-  const taken = seenBy()
+  const { stderr } = spawnSync(process.execPath, [...flags, '-e', program], { encoding: 'utf8', env: {} })
+  return JSON.parse(stderr.trim().split('\n').at(-1) ?? '') as [string, boolean | null][]
+}
+
+t.test('what V8 made of it at build is taken, and done without when it is not there', async (t) => {
+  const listing = ['keys', 'list', '--config', 'nowhere.yaml']
+  const taken = partsOf(listing)
   t.ok(taken.length > 4)
   t.strictSame(
     taken.filter(([, rejected]) => rejected !== false),
     []
   )
   t.ok(taken.some(([name]) => name === 'server.part.js'))
-  const rejected = seenBy('--no-opt')
+  const rejected = partsOf(listing, '--no-opt')
   t.strictSame(
     rejected,
     taken.map(([name]) => [name, true])
   )
+})
+
+t.test('a faulty configuration is told before the server is loaded', async (t) => {
+  const parts = partsOf(['serve', '--config', 'nowhere.yaml']).map(([name]) => name)
+  t.ok(parts.includes('command.part.js'))
+  t.notOk(parts.includes('server.part.js'))
 })
 
 t.test('with source maps, stacks name lib/', async (t) => {

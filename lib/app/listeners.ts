@@ -26,7 +26,7 @@ export class Listeners {
   reload({ https }: Config['listen']): void {
     const server = this.#servers.at(-1)
     if (https === null || this.https === null || server === undefined) return
-    ;(server as HttpsServer).setSecureContext({ ...readTls(https.tls), minVersion: 'TLSv1.2' })
+    ;(server as HttpsServer).setSecureContext({ ...readTls(https.tls), ca: [], minVersion: 'TLSv1.2' })
   }
 
   /** Stops accepting, and settles when every connection is closed: at the latest after `drainMs`, then they are cut. */

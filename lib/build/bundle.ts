@@ -24,7 +24,7 @@ const OUT = join(ROOT, 'dist/bin')
 
 /** What Node is started with, one build for each: they share nothing while they run. */
 const PROGRAMS: readonly Readonly<Record<string, string>>[] = [
-  { main: 'main.ts', 'config-thread': 'cli/config-thread.ts' },
+  { main: 'main.ts' },
   { 'guest-thread': 'reactor/guest-thread.ts' },
   { 'masking-thread': 'dialects/basis-theory/transforms/masking-thread.ts' }
 ]
@@ -60,7 +60,7 @@ function serverGroup(): CodeSplittingGroup {
   let before: ReadonlySet<string> | null = null
   const name = (id: string, context: ChunkingContext): string | null => {
     server ??= reached(['cli/serving.ts', 'cli/worker.ts'], context)
-    before ??= reached(['main.ts', 'cli/serve.ts', 'cli/config-thread.ts'], context)
+    before ??= reached(['main.ts', 'cli/serve.ts', 'cli/command.ts'], context)
     return server.has(id) && !before.has(id) ? 'server' : null
   }
   return { debugName: 'server', name }

@@ -1,5 +1,4 @@
 import { url as inspectorUrl } from 'node:inspector'
-import { readAside } from './aside.ts'
 import { guarded, Refusal } from './guard.ts'
 
 /**
@@ -9,14 +8,11 @@ import { guarded, Refusal } from './guard.ts'
 export function runServe(argv: readonly string[], version: string): Promise<number> {
   return guarded('serve', USAGE, async () => {
     refuseInspector()
-    // One thread reads the configuration while this one loads everything else; most likely LMDB too.
-    const reading = readAside(argv)
-    const loading = import('./serving.ts').then(async (loaded) => {
-      await import('../vault/stores/lmdb.ts')
-      return loaded
-    })
-    const [config, { serve }] = await Promise.all([reading, loading])
-    return serve(config, argv, version)
+    const { CONFIG_FLAG, configOf, parseArguments } = await import('./command.ts')
+    const read = (more = {}) => configOf(parseArguments(argv, CONFIG_FLAG, { withSettings: true }), more)
+    const config = read()
+    const { serve } = await import('./serving.ts')
+    return serve(config, read, version)
   })
 }
 

@@ -7,14 +7,16 @@ import { Log } from '../observe/log.ts'
 import { Caller } from '../vault/access.ts'
 import { DestinationList } from '../vault/destinations.ts'
 import type { Vault } from '../vault/vault.ts'
-import { readAside } from './aside.ts'
 import { Refusal } from './guard.ts'
 import { isDev } from './dev-marker.ts'
 import { dieOfBugs, type Server, startServer } from './server.ts'
 import { openVault, takeMasterKey } from './vault.ts'
 
-/** Serves under a configuration until a signal comes. `argv` is read again for a reload. */
-export async function serve(config: Config, argv: readonly string[], version: string): Promise<never> {
+/** Reads the configuration anew, with `more` variables. Throws ConfigError. */
+export type ReadConfig = (more: Readonly<Record<string, string>>) => Config
+
+/** Serves under a configuration until a signal comes. It is read again for a reload. */
+export async function serve(config: Config, read: ReadConfig, version: string): Promise<never> {
   if (isDev(config))
     throw new Refusal('the vault or its master key was made by sluice dev, which keeps its keys in plain files')
   const masterKey = takeMasterKey(config)
@@ -35,9 +37,7 @@ export async function serve(config: Config, argv: readonly string[], version: st
   log.event('info', 'started', { workers })
   let current = config
   process.on('SIGHUP', () => {
-    void reload(argv, current, server, log).then((config) => {
-      current = config
-    })
+    current = reload(read, current, server, log)
   })
   const signal = await stopSignal()
   log.event('info', 'draining', { signal })
@@ -67,11 +67,11 @@ async function warnOfOpenKeys(vault: Vault, config: Config, log: Log): Promise<v
 }
 
 /** The configuration that is in force after a SIGHUP; a faulty one changes nothing. */
-async function reload(argv: readonly string[], current: Config, server: Server, log: Log): Promise<Config> {
+function reload(read: ReadConfig, current: Config, server: Server, log: Log): Config {
   let next: Config
   try {
     // The master key is taken from the environment by now, and a reload does not ask for it.
-    next = await readAside(argv, { [MASTER_KEY]: 'taken at the start' })
+    next = read({ [MASTER_KEY]: 'taken at the start' })
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     const settings = error.faults.map(({ path }) => path)

@@ -88,17 +88,21 @@ type Checked = z.output<typeof configSchema>
 /** Adds every fault; null when the values have not even the right types. */
 function check(tree: Tree, faults: Fault[]): Checked | null {
   const result = configSchema.safeParse(tree)
-  if (!result.success) {
-    for (const issue of result.error.issues) faults.push(...faultsOf(issue))
+  if (result.success) {
+    faults.push(...listenFaults(result.data.listen), ...vaultFaults(result.data.vault))
+    return result.data
   }
+  for (const issue of result.error.issues) faults.push(...faultsOf(issue))
   // The sections that are well-formed by themselves are looked at further, so that all faults show at once.
   const listen = configSchema.shape.listen.safeParse(tree['listen'])
   if (listen.success) faults.push(...listenFaults(listen.data))
   const vault = configSchema.shape.vault.safeParse(tree['vault'])
-  if (vault.success && vault.data.store === 'postgres' && vault.data.url === null) {
-    faults.push({ path: 'vault.url', why: 'is missing: the store is postgres' })
-  }
-  return result.success ? result.data : null
+  if (vault.success) faults.push(...vaultFaults(vault.data))
+  return null
+}
+
+function vaultFaults({ store, url }: Checked['vault']): Fault[] {
+  return store === 'postgres' && url === null ? [{ path: 'vault.url', why: 'is missing: the store is postgres' }] : []
 }
 
 function listenFaults(listen: Checked['listen']): Fault[] {
@@ -160,7 +164,7 @@ function fileFaults(config: Checked, needsMasterKey: boolean): Fault[] {
   if (https !== null) {
     const cert = read('listen.https.tls.cert', https.tls.cert)
     const key = read('listen.https.tls.key', https.tls.key)
-    if (cert !== null && key !== null && !succeeds(() => createSecureContext({ cert, key }))) {
+    if (cert !== null && key !== null && !succeeds(() => createSecureContext({ cert, key, ca: [] }))) {
       faults.push({ path: 'listen.https.tls', why: 'cert and key are no PEM files, or do not belong together' })
     }
   }

@@ -6,6 +6,9 @@ import { z } from 'zod'
  * of `sluice check` and the table in the README.
  */
 
+// It runs once: compiling what checks it takes longer than it saves.
+z.config({ jitless: true })
+
 /** What is said of a setting beside its type, range and default. */
 interface Notes {
   /** What it does, in one sentence. */
@@ -16,8 +19,12 @@ interface Notes {
   readonly path?: true
 }
 
-const note = <T extends z.ZodType>(type: T, description: string, more: Omit<Notes, 'description'> = {}): T =>
-  type.meta({ description, ...more })
+// :: type → what is said of it
+const noted = new Map<unknown, Notes>()
+const note = <T extends z.ZodType>(type: T, description: string, more: Omit<Notes, 'description'> = {}): T => {
+  noted.set(type, { description, ...more })
+  return type
+}
 
 const whole = (min: number, max: number) => z.int().min(min).max(max)
 const count = (fallback: number, max = 1_000_000_000) => whole(1, max).default(fallback)
@@ -26,7 +33,7 @@ const ms = (fallback: number, min = 1) => whole(min, MAX_TIMER_MS).default(fallb
 /** setTimeout's largest delay; beyond it a timer fires at once. */
 const MAX_TIMER_MS = 2_147_483_647
 
-const path = () => z.string().min(1, 'must be a path').meta({ path: true })
+const path = () => z.string().min(1, 'must be a path')
 const host = () => z.string().regex(/^[A-Za-z0-9._:-]+$/, 'must be a host name or an IP address')
 const port = () => note(whole(0, 65_535), 'TCP port', { zero: 'any free port, printed at start' })
 
@@ -207,61 +214,60 @@ export interface Setting {
 }
 
 /** All settings, in the order of the schema. */
-export const SETTINGS: readonly Setting[] = settingsOf(z.toJSONSchema(configSchema, { io: 'input' }) as Node, '')
+export const SETTINGS: readonly Setting[] = settingsIn(configSchema, '')
 
-/** What z.toJSONSchema writes of a type, as far as it is read here. */
-interface Node {
-  readonly type?: string | readonly string[]
-  readonly properties?: Readonly<Record<string, Node>>
-  readonly anyOf?: readonly Node[]
-  readonly items?: Node
-  readonly enum?: readonly string[]
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly default?: unknown
-  readonly description?: string
-  readonly zero?: string
-  readonly path?: boolean
-}
-
-function settingsOf(node: Node, path: string): Setting[] {
+function settingsIn(group: z.ZodObject, path: string): Setting[] {
   const found: Setting[] = []
-  for (const [key, child] of Object.entries(node.properties ?? {})) {
+  for (const [key, type] of Object.entries<z.ZodType>(group.shape)) {
     const name = path === '' ? key : `${path}.${key}`
-    if (child.description !== undefined) found.push(settingOf(child, name))
-    const group = [child, ...(child.anyOf ?? [])].find((branch) => branch.properties !== undefined)
-    if (group !== undefined) found.push(...settingsOf(group, name))
+    const notes = noted.get(type)
+    const bare = unwrapped(type)
+    if (notes !== undefined) found.push(settingOf(type, bare, notes, name))
+    if (bare instanceof z.ZodObject) found.push(...settingsIn(bare, name))
   }
   return found
 }
 
-function settingOf(node: Node, path: string): Setting {
+function settingOf(type: z.ZodType, bare: z.ZodType, notes: Notes, path: string): Setting {
+  const fallback = type instanceof z.ZodDefault ? JSON.stringify(type.def.defaultValue) : null
   return {
     path,
     variable: `SLUICE_${path.replaceAll(/[A-Z]/g, '_$&').replaceAll('.', '_').toUpperCase()}`,
-    type: typeOf(node),
-    range: rangeOf(node),
-    fallback: node.default === undefined ? null : JSON.stringify(node.default),
-    description: node.description ?? '',
-    zero: node.zero ?? null,
-    isPath: node.path === true
+    type: typeOf(type, notes.path === true),
+    range: rangeOf(bare),
+    fallback,
+    description: notes.description,
+    zero: notes.zero ?? null,
+    isPath: notes.path === true
   }
 }
 
-function typeOf(node: Node): string {
-  if (node.anyOf !== undefined) return node.anyOf.map(typeOf).join(' or ')
-  if (node.type === 'array') return `list of ${node.items === undefined ? 'values' : typeOf(node.items)}s`
-  if (node.type === 'object') return 'group'
-  if (typeof node.type === 'object') return node.type.join(' or ')
-  return node.path === true ? 'path' : (node.type ?? 'value')
+/** The type without what says that it may be null or left out. */
+function unwrapped(type: z.ZodType): z.ZodType {
+  const isWrapper = type instanceof z.ZodDefault || type instanceof z.ZodPrefault || type instanceof z.ZodNullable
+  return isWrapper ? unwrapped(type.def.innerType as z.ZodType) : type
 }
 
-function rangeOf(node: Node): string {
-  const choices = node.enum ?? node.items?.enum
-  if (choices !== undefined) return choices.join(', ')
-  const { minimum, maximum } = node.items ?? node
-  if (minimum === undefined || maximum === undefined) return ''
-  return maximum === Number.MAX_SAFE_INTEGER ? `from ${minimum}` : `${minimum} to ${maximum}`
+/** `integer`, `list of paths`, `group or null` … */
+function typeOf(type: z.ZodType, isPath: boolean): string {
+  if (type instanceof z.ZodDefault) return typeOf(type.def.innerType as z.ZodType, isPath)
+  if (type instanceof z.ZodNullable) return `${typeOf(type.def.innerType as z.ZodType, isPath)} or null`
+  if (type instanceof z.ZodUnion) {
+    return type.options.map((option) => typeOf(option as z.ZodType, isPath)).join(' or ')
+  }
+  if (type instanceof z.ZodArray) return `list of ${typeOf(type.element as z.ZodType, isPath)}s`
+  if (type instanceof z.ZodObject) return 'group'
+  if (type instanceof z.ZodNumber) return 'integer'
+  if (type instanceof z.ZodBoolean) return 'boolean'
+  return isPath ? 'path' : 'string'
+}
+
+function rangeOf(type: z.ZodType): string {
+  if (type instanceof z.ZodArray) return rangeOf(type.element as z.ZodType)
+  if (type instanceof z.ZodEnum) return type.options.join(', ')
+  if (!(type instanceof z.ZodNumber)) return ''
+  const { minValue: min, maxValue: max } = type
+  return max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `${min} to ${max}`
 }
 
 function isCidr(text: string): boolean {

@@ -54,7 +54,7 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
   const server =
     options.tls === null
       ? createHttpServer(settings)
-      : createHttpsServer({ ...settings, ...options.tls, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
+      : createHttpsServer({ ...settings, ...options.tls, ca: [], minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
 
   new ConnectionLimit(server, { most: options.maxConnections, standing, dropped: () => handler.dropped() })
   // NOTE: beyond a limit node:http drops fields without a word, those that frame or bound a request too.

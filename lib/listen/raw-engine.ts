@@ -57,6 +57,7 @@ export function rawEngine(options: NodeEngineOptions, handler: EngineHandler): R
       : createTlsServer(
           {
             ...options.tls,
+            ca: [],
             noDelay: true,
             minVersion: 'TLSv1.2',
             ALPNProtocols: ['http/1.1'],
