@@ -83,8 +83,8 @@ const BACKSLASH = 0x5c
 const LOWER_E = 0x65
 
 /**
- * The same text, for one that is kept and written often. Text that was put together stays a tree of its parts, and to walk
- * it costs the engine 200 instructions a part, each time anew.
+ * The same text, for one that is kept. Text that was put together stays a tree of its parts, and to walk it costs the
+ * engine 200 instructions a part, each time anew; text that was cut out of a head keeps the whole head, keys and all.
  */
 export function inOnePiece(text: string): string {
   return Buffer.from(text).toString()

@@ -1,4 +1,3 @@
-import { nextTick } from 'node:process'
 import { Buffer } from 'node:buffer'
 import { performance } from 'node:perf_hooks'
 import type { SluiceError } from '../errors.ts'
@@ -230,7 +229,7 @@ export class RawClient implements Client {
   #planFlush(): void {
     if (this.#flushPlanned) return
     this.#flushPlanned = true
-    nextTick(flush, this)
+    if (begun.push(this) === 1) SETTLED.then(flushBegun)
   }
 
   /** Everything that waits, in one write. */
@@ -266,8 +265,15 @@ export class RawClient implements Client {
   }
 }
 
-function flush(client: RawClient): void {
-  client.flush()
+/** Those whose answers were begun or went on in this turn, up to the end of the callback that is running. */
+let begun: RawClient[] = []
+/** NOTE: `nextTick` costs 4 k instructions, eight times as much. */
+const SETTLED = Promise.resolve()
+
+function flushBegun(): void {
+  const clients = begun
+  begun = []
+  for (const client of clients) client.flush()
 }
 
 function ignore(): void {}

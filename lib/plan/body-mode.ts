@@ -1,4 +1,5 @@
 import { SluiceError } from '../errors.ts'
+import { isBinaryType } from '../scan/media-type.ts'
 
 /** How a body travels; chosen before the first byte leaves. */
 export type BodyMode = 'pass' | 'whole' | 'stream'
@@ -36,7 +37,7 @@ export function chooseBodyMode(facts: BodyFacts): BodyDecision {
   if (facts.needsWhole) return transformed(facts)
   if (facts.bodyBytes === 0) return NO_BODY
   if (facts.delimiters === 0) return SWITCHED_OFF
-  if (!facts.delimitersNamed && isBinary(facts.contentType)) return BINARY
+  if (!facts.delimitersNamed && isBinaryType(facts.contentType)) return BINARY
   const known = facts.bodyBytes > 0 && !facts.encoded
   if (facts.wish === 'whole') {
     if (known && facts.bodyBytes > facts.wholeBodyBytes) throw bodyTooLarge(facts.wholeBodyBytes)
@@ -79,22 +80,6 @@ export function codingsOf(contentEncoding: string | undefined): readonly Content
   }
   if (codings.length > 1) throw new SluiceError('ERR_ENCODING', 'A body may be encoded once only')
   return codings
-}
-
-/** Types that hold no text: they pass untouched unless the caller names a pair of delimiters. */
-export function isBinary(contentType: string | undefined): boolean {
-  if (contentType === undefined) return false
-  const semicolon = contentType.indexOf(';')
-  const type = (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase()
-  return (
-    (type.startsWith('image/') && !type.endsWith('+xml')) ||
-    type.startsWith('audio/') ||
-    type.startsWith('video/') ||
-    type.startsWith('font/') ||
-    type === 'application/pdf' ||
-    type === 'application/zip' ||
-    type === 'application/octet-stream'
-  )
 }
 
 const NO_CODINGS: readonly ContentCoding[] = []

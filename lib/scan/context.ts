@@ -58,8 +58,8 @@ export function settleContext(
   first: Uint8Array,
   last: Uint8Array | null
 ): Context | null {
-  const { essence, charset, boundary } = parseMediaType(contentType)
-  if (isBinary(essence)) return null
+  const { essence, charset, boundary, isBinary } = parseMediaType(contentType)
+  if (isBinary) return null
   if (charset !== undefined && WIDE_CHARSET.test(charset)) throw charsetFault('of the Content-Type')
   if (essence.startsWith('multipart/')) {
     if (boundary === undefined || !BOUNDARY.test(boundary)) {
@@ -88,11 +88,6 @@ function kindOf(essence: string, first: Uint8Array, last: Uint8Array | null): Ex
   if (subtype.endsWith('+json') || subtype.endsWith('+json-seq') || JSON_SUBTYPE.test(subtype)) return 'json'
   if (subtype.endsWith('+xml') || XML_TYPES.has(essence)) return 'xml'
   return CSV_TYPES.has(essence) ? 'csv' : 'text'
-}
-
-/** Types whose bytes are no text: they are passed unless the caller names the delimiters. */
-function isBinary(essence: string): boolean {
-  return BINARY_FAMILY.test(essence) || BINARY_TYPES.has(essence)
 }
 
 /** `{` or `[` comes first, and it is not the opener of an expression. */
@@ -158,8 +153,6 @@ const FORM_TYPE = 'application/x-www-form-urlencoded'
 const JSON_SUBTYPE = /^(?:x-)?(?:json|ndjson|jsonl|jsonlines|json-lines|json-seq)$|^x-amz-json-/
 const XML_TYPES = new Set(['application/xml', 'text/xml', 'application/xml-external-parsed-entity'])
 const CSV_TYPES = new Set(['text/csv', 'application/csv', 'text/comma-separated-values', 'text/tab-separated-values'])
-const BINARY_FAMILY = /^(?:image|audio|video|font)\//
-const BINARY_TYPES = new Set(['application/pdf', 'application/zip', 'application/octet-stream'])
 
 const WIDE_CHARSET = /^(?:cs)?(?:utf-?(?:16|32)|ucs-?[24]|iso-10646-ucs|unicode$)/
 const UTF8 = /^utf-?8$/i

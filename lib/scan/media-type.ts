@@ -1,4 +1,5 @@
 import { SluiceError } from '../errors.ts'
+import { inOnePiece } from '../json.ts'
 
 export interface MediaType {
   /** Lower case: `application/json`. Empty when none is declared. */
@@ -7,6 +8,8 @@ export interface MediaType {
   readonly charset: string | undefined
   /** As written. */
   readonly boundary: string | undefined
+  /** Its bytes are no text: they pass untouched unless the caller names a pair of delimiters. */
+  readonly isBinary: boolean
 }
 
 /**
@@ -19,8 +22,7 @@ export function parseMediaType(value: string | undefined): MediaType {
   if (value === undefined) return NONE
   if (value === lastValue) return last
   if (value.length > KEPT_LENGTH) return readMediaType(value)
-  // NOTE: a copy. What was cut out of a head keeps the whole head, keys and all, in memory.
-  const own = Buffer.from(value).toString()
+  const own = inOnePiece(value)
   const read = readMediaType(own)
   lastValue = own
   last = read
@@ -43,7 +45,19 @@ function readMediaType(value: string): MediaType {
     if (name === 'charset') charset = once(charset, text.toLowerCase(), name)
     else if (name === 'boundary') boundary = once(boundary, text, name)
   }
-  return { essence, charset, boundary }
+  return { essence, charset, boundary, isBinary: isBinaryEssence(essence) }
+}
+
+/** The same of a type that may not parse, by what stands before its parameters. */
+export function isBinaryType(value: string | undefined): boolean {
+  if (value === undefined) return false
+  if (value === lastValue) return last.isBinary
+  const at = value.indexOf(';')
+  return isBinaryEssence((at < 0 ? value : value.slice(0, at)).trim().toLowerCase())
+}
+
+function isBinaryEssence(essence: string): boolean {
+  return BINARY_FAMILY.test(essence) || BINARY_TYPES.has(essence)
 }
 
 function once(before: string | undefined, value: string, name: string): string {
@@ -59,7 +73,9 @@ function fault(message: string): SluiceError {
 let lastValue = ''
 const KEPT_LENGTH = 100
 
-const NONE: MediaType = { essence: '', charset: undefined, boundary: undefined }
+const NONE: MediaType = { essence: '', charset: undefined, boundary: undefined, isBinary: false }
 let last = NONE
+const BINARY_FAMILY = /^(?:image|audio|video|font)\//
+const BINARY_TYPES = new Set(['application/pdf', 'application/zip', 'application/octet-stream'])
 /** `; name=token` or `; name="quoted"` or an empty `;`, with the white space that follows. */
 const PARAMETER = /;[ \t]*(?:([^\s=;,"]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))[ \t]*)?(?=;|$)/sy

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { SluiceError } from '../../lib/errors.ts'
-import { chooseBodyMode, codingsOf, isBinary } from '../../lib/plan/body-mode.ts'
+import { chooseBodyMode, codingsOf } from '../../lib/plan/body-mode.ts'
+import { isBinaryType, parseMediaType } from '../../lib/scan/media-type.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, subjectsOf } from '../../lib/plan/controls.ts'
 import {
   listedByConnection,
@@ -39,7 +40,7 @@ t.test('the body mode is decided from the head alone', async (t) => {
   t.equal(mode({ delimiters: 0 }), 'pass')
   t.equal(mode({ contentType: 'image/png' }), 'pass')
   t.equal(mode({ contentType: 'image/png', delimitersNamed: true }), 'whole')
-  t.equal(mode({ contentType: 'image/svg+xml' }), 'whole')
+  t.equal(mode({ contentType: 'image/svg+xml' }), 'pass')
   t.equal(mode({ bodyBytes: 1000 }), 'whole')
   t.equal(mode({ bodyBytes: 1001 }), 'stream')
   t.equal(mode({ bodyBytes: -1 }), 'whole', 'until it passes the limit')
@@ -65,8 +66,16 @@ t.test('content codings', async (t) => {
     'ERR_ENCODING',
     'one coding at most'
   )
-  t.equal(isBinary('application/PDF; x=y'), true)
-  t.equal(isBinary('application/json'), false)
+  for (const [type, isBinary] of [
+    ['application/PDF; x=y', true],
+    ['application/json', false],
+    ['image/png, text/plain', true],
+    ['application/json', false]
+  ] as const) {
+    t.equal(isBinaryType(type), isBinary, type)
+    if (!type.includes(',')) t.equal(parseMediaType(type).isBinary, isBinary, type)
+    t.equal(isBinaryType(type), isBinary, `${type}, known`)
+  }
 })
 
 t.test('header fields: which go on', async (t) => {

@@ -1,4 +1,5 @@
 import { asSluiceError, SluiceError } from '../../errors.ts'
+import { inOnePiece } from '../../json.ts'
 import type { Client } from '../../listen/client.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, looksForBraces, subjectsOf } from '../../plan/controls.ts'
 import { holdsKey } from '../../plan/credentials.ts'
@@ -264,8 +265,7 @@ function destinationOf(
 ): KnownUrl {
   const known = url === undefined ? undefined : parsed.get(url)
   if (known?.peer.tenant === tenant) return known
-  // NOTE: a copy. What was cut out of a head keeps the whole head, keys and all, in memory.
-  const own = url === undefined ? '' : Buffer.from(url, 'latin1').toString('latin1')
+  const own = url === undefined ? '' : inOnePiece(url)
   const destination = known?.destination ?? parseDestinationUrl(own, ports, exemptOrigins)
   const { host, port } = destination
   const read = { destination, peer: { tenant, host, port, identity: null } }
