@@ -229,7 +229,7 @@ export class RawClient implements Client {
   #planFlush(): void {
     if (this.#flushPlanned) return
     this.#flushPlanned = true
-    if (begun.push(this) === 1) SETTLED.then(flushBegun)
+    if (begun.push(this) === 1) void SETTLED.then(flushBegun)
   }
 
   /** Everything that waits, in one write. */

@@ -135,7 +135,13 @@ t.test('parameters', async (t) => {
   t.strictSame(parseMediaType('a/B ; Charset="U\\"TF" ;; boundary=x ; y="\\\\";'), {
     essence: 'a/b',
     charset: 'u"tf',
-    boundary: 'x'
+    boundary: 'x',
+    isBinary: false
   })
-  t.strictSame(parseMediaType(undefined), { essence: '', charset: undefined, boundary: undefined })
+  t.strictSame(parseMediaType(undefined), {
+    essence: '',
+    charset: undefined,
+    boundary: undefined,
+    isBinary: false
+  })
 })
