@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
-import type { z } from 'zod'
+import type * as z from 'zod/mini'
 import { ConfigError, type Fault, MASTER_KEY } from './faults.ts'
 import { absolutePaths, merge, readTexts, readYaml, type Tree } from './layers.ts'
 import { type Config, configSchema, SETTINGS } from './schema.ts'
@@ -87,7 +87,7 @@ type Checked = z.output<typeof configSchema>
 
 /** Adds every fault; null when the values have not even the right types. */
 function check(tree: Tree, faults: Fault[]): Checked | null {
-  const result = configSchema.safeParse(tree)
+  const result = configSchema.safeParse(tree, { reportInput: true })
   if (result.success) {
     faults.push(...listenFaults(result.data.listen), ...vaultFaults(result.data.vault))
     return result.data
@@ -125,9 +125,7 @@ function faultsOf(issue: z.core.$ZodIssue): Fault[] {
     case 'unrecognized_keys':
       return issue.keys.map((key) => ({ path: path === '' ? key : `${path}.${key}`, why: 'no such setting' }))
     case 'invalid_type':
-      return [
-        { path, why: issue.message.endsWith('received undefined') ? 'is missing' : `must be ${noun(issue.expected)}` }
-      ]
+      return [{ path, why: issue.input === undefined ? 'is missing' : `must be ${noun(issue.expected)}` }]
     case 'too_small':
       return [{ path, why: issue.origin === 'array' ? 'must not be empty' : `must be at least ${issue.minimum}` }]
     case 'too_big':
