@@ -13,6 +13,7 @@ import type { DataKey } from './seal.ts'
 import type { Batch, Change, Refusal } from './store.ts'
 import { encodeToken, TokenRecord, tokenKey } from './token.ts'
 import { aliasOf, type Draft, idDataFault, type Made, makeToken } from './token-draft.ts'
+import { randomId } from './token-id.ts'
 import { type TokenView, viewOf } from './token-view.ts'
 import { removal, requirePermission, rows, type Tokens, type TokensParts } from './tokens.ts'
 
@@ -277,7 +278,7 @@ const isPlain = (token: NewToken): boolean => token.id === undefined && token.de
 
 function newId(token: NewToken, attempt: number): string {
   const { id, data } = token
-  if (id === undefined || (isTemplate(id) && attempt > ATTEMPTS - 2)) return crypto.randomUUID()
+  if (id === undefined || (isTemplate(id) && attempt > ATTEMPTS - 2)) return randomId()
   if (isTemplate(id)) return aliasOf(id, data)
   const fault = idDataFault(id, data)
   if (fault !== null) throw new SluiceError('ERR_INPUT', fault, { fields: { id: [fault] } })

@@ -20,7 +20,7 @@ import {
 } from 'node:crypto'
 import { SluiceError } from '../errors.ts'
 import type { MasterKey } from './master-key.ts'
-import { writeText } from './scratch.ts'
+import { write32, writeText } from './scratch.ts'
 import { AES_256_GCM, DataKey, type SealFormat, sealKeyId, sodium, XCHACHA20_POLY1305 } from './seal.ts'
 import type { Change, MaybePromise, Store } from './store.ts'
 
@@ -276,7 +276,7 @@ export function macOf(key: KeyObject, parts: readonly (string | Uint8Array)[]): 
       macScratch.set(part, at + 4)
       length = part.length
     }
-    macScratch.writeUInt32BE(length, at)
+    write32(length, macScratch, at)
     at += 4 + length
   }
   // NOTE: as a string, since a hash's own buffer costs as much as the hash.

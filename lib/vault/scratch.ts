@@ -80,6 +80,13 @@ export function read48(bytes: Uint8Array, at: number): number {
   return read16(bytes, at) * 2 ** 32 + read32(bytes, at + 2)
 }
 
+export function write32(value: number, target: Uint8Array, at: number): void {
+  target[at] = value >>> 24
+  target[at + 1] = value >>> 16
+  target[at + 2] = value >>> 8
+  target[at + 3] = value
+}
+
 /** Writes text as UTF-8 at `target[at..]`, where there is room for it; returns how many bytes it took. */
 export function writeText(text: string, target: Buffer, at: number): number {
   const { length } = text

@@ -19,7 +19,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, rand
 import { createRequire } from 'node:module'
 import { SluiceError } from '../errors.ts'
 import { Associated } from './associated.ts'
-import { PART_NONCE, PART_TAG, PART_TEXT, read32, Scratch, writeText } from './scratch.ts'
+import { PART_NONCE, PART_TAG, PART_TEXT, read32, Scratch, write32, writeText } from './scratch.ts'
 
 export type SealFormat = 1 | 2
 export const AES_256_GCM = 1
@@ -88,7 +88,7 @@ export function sealWith(
 
 function writeStart({ format, id }: DataKey, target: Buffer, at: number): void {
   target[at] = format
-  target.writeUInt32BE(id, at + 1)
+  write32(id, target, at + 1)
 }
 
 function sealText(key: DataKey, text: string, target: Buffer, at: number, end: number, associated: Buffer): void {

@@ -9,7 +9,8 @@ import { formatJson, type Json, LosslessNumber, numberText, parseJson } from '..
 import type { DestinationRule } from './destinations.ts'
 import { metadataTerm, searchTerms } from './index-terms.ts'
 import { macOf } from './keyring.ts'
-import type { Cvc, TokenHeader, TokenRest } from './token.ts'
+import type { Cvc, TokenHeader } from './token.ts'
+import type { TokenRest } from './token-rest.ts'
 import { idFault, typeOf } from './token-types.ts'
 
 /** What is asked for: everything but who and when. */

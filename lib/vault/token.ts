@@ -21,29 +21,11 @@
  * of the header, so that forgetting it is cutting the record.
  */
 import { SluiceError } from '../errors.ts'
-import { formatJson, type Json, parseJson } from '../json.ts'
+import { parseJson } from '../json.ts'
 import { Associated } from './associated.ts'
-import type { DestinationRule } from './destinations.ts'
-import { read16, read32, read48, writeText } from './scratch.ts'
+import { read16, read32, read48, write32, writeText } from './scratch.ts'
 import { type DataKey, PURPOSE_CVC, PURPOSE_DATA, seal, sealedBytes, sealWith } from './seal.ts'
-
-/** What of a token is kept in clear (and authenticated), beside type, container and times. */
-export interface TokenRest {
-  readonly createdBy: string
-  readonly modifiedBy?: string
-  readonly modifiedAt?: number
-  readonly metadata?: Readonly<Record<string, string>>
-  readonly mask?: Json
-  readonly privacy?: Readonly<Record<string, string>>
-  /** As given: expressions. */
-  readonly searchIndexes?: readonly string[]
-  readonly fingerprintExpression?: string
-  readonly fingerprint?: string
-  /** Where the token may be sent; absent: not bound. */
-  readonly destinations?: readonly DestinationRule[]
-  /** Its rows in the table `index` beside those of its container, type and fingerprint; without tenant, time and id. */
-  readonly terms: readonly string[]
-}
+import { RestText, type TokenRest } from './token-rest.ts'
 
 export interface TokenHeader {
   readonly type: string
@@ -94,23 +76,26 @@ export function resealToken(
 
 /** Writes the header on the desk, right behind the beginning of its seal's associated data. Returns where it ends. */
 function writeHeader({ type, container, createdAt, expiresAt, rest }: TokenHeader, start: number): number {
-  // Only a mask may hold numbers whose text is kept.
-  const isPlain = typeof rest.mask !== 'object'
-  const text = isPlain ? JSON.stringify(rest) : formatJson(rest as unknown as Json)
-  desk.reserve(start + FIXED + type.length + 2 + container.length + 4 + text.length * 3)
-  const { bytes } = desk
+  const textAt = start + FIXED + type.length + 2 + container.length + 4
+  desk.reserve(textAt)
+  const length = restText.write(rest, desk, textAt)
+  const { bytes, words } = desk
   bytes[start] = LAYOUT
   bytes[start + 1] = rest.destinations === undefined ? 0 : BOUND
-  bytes.writeUIntBE(createdAt, start + 2, 6)
-  bytes.writeUIntBE(expiresAt ?? 0, start + 8, 6)
+  write48(createdAt, words, start + 2)
+  write48(expiresAt ?? 0, words, start + 8)
   bytes[start + 14] = type.length
   // Type and container are ASCII.
   let at = start + FIXED + writeText(type, bytes, start + FIXED)
-  at = bytes.writeUInt16BE(container.length, at)
-  at += writeText(container, bytes, at)
-  const length = bytes.write(text, at + 4)
-  bytes.writeUInt32BE(length, at)
+  words.setUint16(at, container.length)
+  at += 2 + writeText(container, bytes, at + 2)
+  words.setUint32(at, length)
   return at + 4 + length
+}
+
+function write48(value: number, words: DataView, at: number): void {
+  words.setUint16(at, value / 2 ** 32)
+  words.setUint32(at + 2, value)
 }
 
 /** The record whose header stands in `desk[start..end)`. */
@@ -127,7 +112,7 @@ function sealToken(
   const sealEnd = headerEnd + 4 + sealedBytes(key, data)
   const record = Buffer.allocUnsafe(sealEnd)
   desk.bytes.copy(record, 0, start, end)
-  record.writeUInt32BE(sealEnd - headerEnd - 4, headerEnd)
+  write32(sealEnd - headerEnd - 4, record, headerEnd)
   sealWith(key, data, record, headerEnd + 4, sealEnd, desk, start, end)
   if (cvc === null) return record
   const taken = Buffer.alloc(7)
@@ -273,6 +258,7 @@ export function isWellFormed(text: string): boolean {
 const malformed = () => new SluiceError('ERR_INTERNAL', 'A token record of the vault is malformed')
 /** Where records are made, one at a time. */
 const desk = new Associated()
+const restText = new RestText()
 const LAYOUT = 1
 const FIXED = 15
 const BOUND = 1

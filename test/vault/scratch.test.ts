@@ -9,6 +9,7 @@ import {
   read32,
   read48,
   Scratch,
+  write32,
   writePlain,
   writeText
 } from '../../lib/vault/scratch.ts'
@@ -20,6 +21,15 @@ t.test('numbers read as Buffer reads them, at every place', (t) => {
     t.equal(read16(bytes, at), bytes.readUInt16BE(at))
     t.equal(read32(bytes, at), bytes.readUInt32BE(at))
     t.equal(read48(bytes, at), bytes.readUIntBE(at, 6))
+  }
+  t.end()
+})
+
+t.test('numbers are written as Buffer writes them', (t) => {
+  const bytes = Buffer.alloc(8)
+  for (const value of [0, 1, 0x7f80, 0x12345678, 0x80000000, 0xffffffff]) {
+    write32(value, bytes, 3)
+    t.equal(bytes.readUInt32BE(3), value)
   }
   t.end()
 })

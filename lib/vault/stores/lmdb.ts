@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb'
 import { SluiceError } from '../../errors.ts'
+import { Scratch, writePlain } from '../scratch.ts'
 import {
   type Batch,
   beyond,
@@ -161,13 +162,13 @@ class LmdbStore implements Store {
     const put = () => {
       for (const { table, key, value } of changes) {
         if (value === null) void this.#tables[table].remove(key)
-        else void this.#tables[table].put(key, value as Buffer)
+        else void this.#tables[table].put(bytesOf(key), value as Buffer)
       }
     }
     const within = (at: number): void => {
       const { table, key } = absent[at] as Change
       const next = at + 1 < absent.length ? () => within(at + 1) : put
-      written[at] = this.#tables[table].ifNoExists(key, next) as Written
+      written[at] = this.#tables[table].ifNoExists(bytesOf(key), next) as Written
     }
     if (absent.length === 0) written.push(this.#root.batch(put) as Written)
     else within(0)
@@ -288,6 +289,16 @@ function absentOnly({ changes, absent, present, noneUnder, raise }: Batch): Chan
   return wanted
 }
 
+/**
+ * A short key as the bytes that lmdb would make of it, one by one and three times as slowly; they are copied by its next
+ * call. A key with anything but printable ASCII stays as it is: lmdb escapes some characters.
+ */
+function bytesOf(key: string): string {
+  if (key === '' || key.length > MOST_BY_ONE || !writePlain(key, keyBytes, 0)) return key
+  // lmdb takes bytes for the string that they are in UTF-8.
+  return keyBytes.view(key.length) as unknown as string
+}
+
 function refusalOf(held: readonly boolean[], absent: readonly Change[]): Refusal {
   const change = absent[held.indexOf(false)]
   return change === undefined ? null : { table: change.table, key: change.key }
@@ -327,6 +338,9 @@ function bounds(range: Range) {
 /** Instructions of one event-loop turn: those of some twenty creates. */
 const START_AT = 100
 const MOST_NESTED = 32
+/** Longer keys lmdb writes at once. */
+const MOST_BY_ONE = 63
+const keyBytes = new Scratch()
 const KEPT_VIEWS = 1024
 
 function unavailable(cause: unknown): SluiceError {

@@ -215,6 +215,17 @@ export function storeContract(name: string, factory: StoreFactory): void {
     await store.close()
   })
 
+  t.test(`${name}: a key of any characters is found again, and stands for no other`, async (t) => {
+    const store = await factory.openStore('characters')
+    const odd = ['\u0001', '\u0004', '\u001b', ' ', '"', '\\', '\u007f', 'é', '€', '\u{1f600}']
+    const keys = ['t:', ...odd.flatMap((one) => [one, `t:${one}`, `t:${one}k`, `t:${one.repeat(40)}`])]
+    const put = (key: string) => ({ table: 'tokens' as const, key, value: bytes(key), expect: null })
+    for (const key of keys) t.equal(await store.write({ changes: [put(key)] }), null, JSON.stringify(key))
+    t.same(texts(await store.load('tokens', keys)), keys)
+    for (const key of keys) t.same(await store.write({ changes: [put(key)] }), { table: 'tokens', key })
+    await store.close()
+  })
+
   t.test(`${name}: long keys and large rows`, async (t) => {
     const store = await factory.openStore('large')
     const key = `tenant:${'ü'.repeat(400)}`
