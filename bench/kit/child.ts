@@ -148,6 +148,15 @@ export function cpuTime(pid: number): CpuTime {
   return { userMs, totalMs: scheduledMs(pid) ?? userMs + Number(fields[12]) * TICK_MS }
 }
 
+/** How long a process's main thread was ready to run and had no core, in ms; NaN where the kernel does not say. Source: as above. */
+export function queuedTime(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[1]) / 1e6
+  } catch {
+    return Number.NaN
+  }
+}
+
 /** A process and those that it started, and theirs. Source: proc(5), `task/TID/children`. */
 export function processTree(pid: number): number[] {
   const threads = readdirSync(`/proc/${pid}/task`)
