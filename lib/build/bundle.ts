@@ -38,7 +38,7 @@ async function bundle(programs: Readonly<Record<string, string>>): Promise<void>
     ...INPUT,
     input,
     preserveEntrySignatures: 'allow-extension',
-    plugins: [lmdbPlugin, shapePlugin]
+    plugins: [lmdbPlugin, latePlugin, shapePlugin]
   })
   const { output } = await build.write({
     ...OUTPUT,
@@ -106,6 +106,18 @@ const lmdbPlugin: Plugin = {
 const NOTHING = '\0nothing'
 const LMDB_IMPORTS = "import * as lmdbModule from 'node:module'; import * as lmdbUrl from 'node:url'; "
 const LMDB_URL = "lmdbUrl.pathToFileURL(lmdbModule.createRequire(import.meta.url).resolve('lmdb')).href"
+
+/** What these packages load at their beginning is used where they fail, if at all: it is loaded there. */
+const latePlugin: Plugin = {
+  name: 'late',
+  transform: (code, id) => {
+    if (!/[\\/]node_modules[\\/](detect-libc|sonic-boom|thread-stream)[\\/]/.test(id)) return null
+    const [line, name] = /^const (\w+) = require\('(?:child_process|assert)'\)/m.exec(code) ?? []
+    if (line === undefined) return null
+    const late = line.replace('= ', '= () => ')
+    return code.replace(line, late).replaceAll(new RegExp(`\\b${name}(?=[.(])`, 'g'), `${name}()`)
+  }
+}
 
 /**
  * Nothing that is never assigned again is a variable: V8 folds `const` alone. ASCII, because reading anything else takes ten
