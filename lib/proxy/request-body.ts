@@ -44,6 +44,8 @@ export class RequestBody implements ClientSink, DecodeSink, RequestProgress {
   #decoder: Decoder | null = null
   /** A window is with the vault. */
   #isWaiting = false
+  /** The destination takes no more for now. */
+  #isBlocked = false
   /** Chunks that came meanwhile. */
   #inbox: Buffer[] = []
   #isIn = false
@@ -96,6 +98,7 @@ export class RequestBody implements ClientSink, DecodeSink, RequestProgress {
 
   /** More may be written. */
   drained(): void {
+    this.#isBlocked = false
     if (!this.#isWaiting) this.#resume()
   }
 
@@ -243,7 +246,7 @@ export class RequestBody implements ClientSink, DecodeSink, RequestProgress {
     while (this.#inbox.length > 0 && !this.#isWaiting) this.#window(this.#inbox.shift() as Buffer)
     if (this.#isWaiting || this.#isOver) return
     if (this.#isIn) this.#endStream()
-    else this.#resume()
+    else if (!this.#isBlocked) this.#resume()
   }
 
   #endStream(): void {
@@ -279,7 +282,9 @@ export class RequestBody implements ClientSink, DecodeSink, RequestProgress {
   }
 
   #write(bytes: Buffer): void {
-    if (!this.#owner.write(bytes)) this.#pause()
+    if (this.#owner.write(bytes)) return
+    this.#isBlocked = true
+    this.#pause()
   }
 
   #pause(): void {

@@ -53,38 +53,46 @@ t.test('a slow reader on each side holds the sender, not our memory', async (t) 
   const proxy = await newProxy()
   t.teardown(() => proxy.close())
   const bytes = 64 * 2 ** 20
-  t.test('a destination that does not read', async (t) => {
-    const destination = await newDestination({
-      keep: 'count',
-      script: (connection) => {
-        connection.pause()
+  const id = await proxy.token('revealed')
+  const expression = `{{${id}}}`
+  for (const [what, begin] of [
+    ['bytes', ''],
+    ['expressions in every block', expression]
+  ] as const) {
+    t.test(`a destination that does not read ${what}`, async (t) => {
+      const destination = await newDestination({
+        keep: 'count',
+        script: (connection) => {
+          connection.pause()
+        }
+      })
+      t.teardown(() => destination.close())
+      const client = await proxy.client()
+      t.teardown(() => client.destroy())
+      const head = `POST /proxy HTTP/1.1\r\nHost: x\r\nBT-API-KEY: ${proxy.key}\r\nBT-PROXY-URL: ${destination.url}\r\nContent-Type: text/plain\r\nContent-Length: ${bytes}\r\n\r\n`
+      void client.send(head)
+      const memory = sampleMemory(process.pid)
+      const before = memory.peakAnonymousBytes
+      let taken = 0
+      const block = Buffer.alloc(65_536, 0x61)
+      block.write(begin)
+      // Sends until nothing is taken for half a second: then every buffer on the way is full.
+      for (let sent = 0; sent < bytes; sent += block.length) {
+        const late = Symbol('late')
+        const outcome = await Promise.race([
+          client.send(block),
+          new Promise((resolve) => {
+            setTimeout(() => resolve(late), 500)
+          })
+        ])
+        if (outcome === late) break
+        taken += block.length
       }
+      memory.stop()
+      t.ok(taken < bytes / 2, `the client was held after ${taken} bytes`)
+      if (memoryIsVisible) t.ok(memory.peakAnonymousBytes - before < 24 * 2 ** 20, 'memory stayed')
     })
-    t.teardown(() => destination.close())
-    const client = await proxy.client()
-    t.teardown(() => client.destroy())
-    const head = `POST /proxy HTTP/1.1\r\nHost: x\r\nBT-API-KEY: ${proxy.key}\r\nBT-PROXY-URL: ${destination.url}\r\nContent-Type: text/plain\r\nContent-Length: ${bytes}\r\n\r\n`
-    void client.send(head)
-    const memory = sampleMemory(process.pid)
-    const before = memory.peakAnonymousBytes
-    let taken = 0
-    const block = Buffer.alloc(65_536, 0x61)
-    // Sends until nothing is taken for half a second: then every buffer on the way is full.
-    for (let sent = 0; sent < bytes; sent += block.length) {
-      const late = Symbol('late')
-      const outcome = await Promise.race([
-        client.send(block),
-        new Promise((resolve) => {
-          setTimeout(() => resolve(late), 500)
-        })
-      ])
-      if (outcome === late) break
-      taken += block.length
-    }
-    memory.stop()
-    t.ok(taken < bytes / 2, `the client was held after ${taken} bytes`)
-    if (memoryIsVisible) t.ok(memory.peakAnonymousBytes - before < 24 * 2 ** 20, 'memory stayed')
-  })
+  }
   t.test('a client that does not read', async (t) => {
     let sent = 0
     const destination = await newDestination({
