@@ -61,9 +61,9 @@ export function dueOf(key: string): { at: number; tenant: string; id: string } {
 export function indexKey(tenant: string, term: string, createdAt: number, id: string): string {
   if (createdAt !== backwardsOf) {
     backwardsOf = createdAt
-    backwards = (LATEST - createdAt).toString(36).padStart(9, '0')
+    backwards = `:${(LATEST - createdAt).toString(36).padStart(9, '0')}:`
   }
-  return `${tenant}:${term}:${backwards}:${id}`
+  return `${tenant}:${term}${backwards}${id}`
 }
 
 /** The token id at the end of a row's key. */

@@ -137,6 +137,11 @@ function reveal(input: string, work: Work, first: number, last: number, mask: st
 
 /** `-` stays; a text that is no longer than what is shown stays whole. */
 function revealLast(input: string, work: Work, shown: number, mask: string): string {
+  if (!APART.test(input)) {
+    work.spend(input.length * CHARACTER_UNITS)
+    const hidden = Math.max(0, input.length - shown)
+    return mask.repeat(hidden) + input.slice(hidden)
+  }
   const all = characters(input, work)
   let masked = ''
   for (let at = 0; at < all.length; at++) {
@@ -299,3 +304,5 @@ const LETTER = /^\p{L}$/u
 const CHARACTER_UNITS = 12
 /** The longest text that to_number reads. */
 const NUMBER_CHARACTERS = 1000
+/** What is no character by itself, or stays. */
+const APART = /[-\ud800-\udfff]/
