@@ -158,9 +158,9 @@ export class ResponseParser {
 
   /** Tells the sink of the head that was read. False: it was a 1xx, or is refused, or the response ends with it. */
   #takeHead(available: number): boolean {
-    const { text, fieldsAt } = this.#section
-    const isVersion11 = text.charCodeAt(7) === ONE
-    const status = digitAt(text, 9) * 100 + digitAt(text, 10) * 10 + digitAt(text, 11)
+    const { statusLine } = this.#section
+    const isVersion11 = statusLine.charCodeAt(7) === ONE
+    const status = digitAt(statusLine, 9) * 100 + digitAt(statusLine, 10) * 10 + digitAt(statusLine, 11)
     this.#length = NO_LENGTH
     this.#chunked = false
     this.#close = !isVersion11
@@ -175,7 +175,7 @@ export class ResponseParser {
     this.reusable = !this.#close && !doubtful && !this.#connectionBound && this.#state !== UNTIL_CLOSE
     this.headed = true
     const isDone = this.#state === DONE
-    this.#sink.head(status, text.slice(13, fieldsAt - 2), rawHeaders, isDone ? 0 : this.#length)
+    this.#sink.head(status, statusLine.slice(13), rawHeaders, isDone ? 0 : this.#length)
     // The sink may have aborted.
     if (isDone && this.#state === DONE) this.#sink.end([])
     return !isDone

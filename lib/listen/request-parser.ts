@@ -1,16 +1,17 @@
 import { type ErrorCode, SluiceError } from '../errors.ts'
+import { inOnePiece } from '../json.ts'
+import { KnownLines, LastView } from '../known-lines.ts'
 import * as octets from './bytes.ts'
 import { ChunkFrame, FRAME_DATA, FRAME_LAST, FRAME_MALFORMED } from './chunk-frame.ts'
 import { type RequestHead, readHead } from './head.ts'
 import { HeldBytes } from './held-bytes.ts'
-import { KnownHead } from './known-head.ts'
 
 /*
  * Hot: per request and per chunk. Bench: bench/micro/listen/request-parser.ts.
  *
  * Every byte of a head is looked at once, whatever pieces it comes in: the scanner stops at the end of a piece and goes
  * on in the next. A complete head becomes one latin1 string, of which names and values are substrings; lines that stood
- * in the connection's head before are compared with it instead (known-head.ts).
+ * in the connection's head before are compared with it instead (known-lines.ts).
  */
 
 /** What the parser tells, in the order of the message. */
@@ -192,7 +193,7 @@ export class RequestParser {
     const marks = MARKS.slice(0, this.#fields * MARKS_PER_FIELD)
     if (at > 0) for (let mark = 0; mark < marks.length; mark++) marks[mark] = (marks[mark] as number) - at
     const head = bytes.subarray(base + at, stop - 2)
-    this.#known = new KnownHead(method, target, this.#minor, head, marks)
+    this.#known = new KnownHead(head, marks, method, target, this.#minor)
   }
 
   /** Of known lines only the beginnings are marked. */
@@ -375,18 +376,18 @@ export class RequestParser {
   /** The place behind the request line, when it is the known one; else `from`. */
   #behindKnownLine(known: KnownHead, bytes: Buffer, from: number, to: number, base: number): number {
     this.#line = 1
-    const length = known.lengthAt(0, viewOf(bytes), from, to)
+    const length = known.lengthAt(0, VIEW.of(bytes), from, to)
     if (length === 0) return from
     this.#sameLine = true
-    this.#methodEnd = from - base + known.methodEnd
-    this.#targetEnd = from - base + known.targetEnd
+    this.#methodEnd = from - base + known.method.length
+    this.#targetEnd = from - base + known.method.length + 1 + known.target.length
     this.#minor = known.minor
     return from + length
   }
 
   /** The place behind all lines from `from` on that are the next known ones. The one that is not stands for its like. */
-  #behindKnown(known: KnownHead, bytes: Buffer, from: number, to: number, base: number): number {
-    const view = viewOf(bytes)
+  #behindKnown(known: KnownLines, bytes: Buffer, from: number, to: number, base: number): number {
+    const view = VIEW.of(bytes)
     const marks = this.#marks
     let at = from
     let line = this.#line
@@ -459,12 +460,26 @@ export class RequestParser {
   }
 }
 
+/** A head before this one on the connection. */
+class KnownHead extends KnownLines {
+  readonly method: string
+  readonly target: string
+  readonly minor: number
+
+  constructor(bytes: Buffer, marks: readonly number[], method: string, target: string, minor: number) {
+    super(bytes, marks)
+    this.method = method
+    this.target = inOnePiece(target)
+    this.minor = minor
+  }
+}
+
 /**
  * Skips visible ASCII and spaces four bytes at a time, a third of what it costs by the byte. Stops at the latest where
  * another byte stands, or fewer than four.
  */
 function behindPlain(bytes: Buffer, from: number, to: number): number {
-  const view = viewOf(bytes)
+  const view = VIEW.of(bytes)
   let at = from
   while (at + 4 <= to) {
     const four = view.getInt32(at)
@@ -476,17 +491,7 @@ function behindPlain(bytes: Buffer, from: number, to: number): number {
   return at
 }
 
-function viewOf(bytes: Buffer): DataView {
-  if (bytes !== viewed) {
-    viewed = bytes
-    words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  }
-  return words
-}
-
-/** The buffer that was looked at last (almost always the one that all connections read into), and a view of it. */
-let viewed: Buffer = Buffer.alloc(0)
-let words: DataView = new DataView(viewed.buffer, viewed.byteOffset, 0)
+const VIEW = new LastView()
 const WIDE = 16
 const ONES = 0x01010101
 const SPACES = 0x20202020

@@ -6,7 +6,7 @@ import { request } from 'node:http'
 import { Duplex } from 'node:stream'
 import fc from 'fast-check'
 import t from 'tap'
-import { type Outcome, parseResponse as ours } from '../kit/response.ts'
+import { type Outcome, parseResponse as ours, responseReader } from '../kit/response.ts'
 
 /** What we refuse although Node's client accepts it, and why that is right. */
 const STRICTER: Readonly<Record<string, string>> = {
@@ -309,3 +309,64 @@ t.test('any split gives the same', async (t) => {
 function sorted(outcome: object): [string, unknown][] {
   return Object.entries(outcome).sort(([a], [b]) => (a < b ? -1 : 1))
 }
+
+/** Responses of one destination: alike, with a line changed, added, lost or moved now and then, or one byte wrong. */
+const alike = fc
+  .tuple(
+    array(constantFrom('Date: Sat', 'Server: nginx', 'X-A: \t b \t', 'x-e:', 'Set-Cookie: \xe9\xff=1234567', 'A: b'), {
+      maxLength: 6
+    }),
+    array(
+      fc.tuple(
+        nat(),
+        constantFrom('none', 'none', 'value', 'add', 'drop', 'swap', 'status', 'interim', 'byte', 'tab'),
+        constantFrom('\r', '\n', '\t', '\0', ':', 'x', ' ')
+      ),
+      { minLength: 3, maxLength: 8 }
+    )
+  )
+  .map(([fields, changes]) =>
+    changes.map(([place, what, byte], nth) => {
+      const lines = ['HTTP/1.1 200 OK', 'Content-Length: 5', ...fields]
+      const at = 1 + (place % (lines.length - 1))
+      if (what === 'value') lines[at] = `${lines[at]}${place % 7}`
+      if (what === 'add') lines.splice(at, 0, `X-N: ${nth}`)
+      if (what === 'drop') lines.splice(at, 1)
+      if (what === 'swap') lines.push(...lines.splice(at, 1))
+      if (what === 'tab') lines[1] = 'Content-Length: 5\t'
+      if (what === 'status') lines[0] = constantLines[place % constantLines.length] as string
+      const text = `${what === 'interim' ? 'HTTP/1.1 103 Early Hints\r\nServer: nginx\r\n\r\n' : ''}${lines.join('\r\n')}\r\n\r\nhello`
+      const wrong = place % text.length
+      const spoilt = what === 'byte' ? text.slice(0, wrong) + byte + text.slice(wrong + 1) : text
+      return Buffer.from(spoilt, 'latin1')
+    })
+  )
+const constantLines = [
+  'HTTP/1.1 201 Created',
+  'HTTP/1.0 200 OK',
+  'HTTP/1.1 200',
+  'HTTP/1.1 204 No',
+  'HTTP/1.1 200 OK\t'
+]
+
+t.test('a response is read as if none had come before it, however like those it is, whole or in two pieces', (t) => {
+  let after = 0
+  fc.assert(
+    fc.property(alike, nat(), (responses, place) => {
+      const read = responseReader()
+      for (const [nth, bytes] of responses.entries()) {
+        const cuts = place % 3 === 0 ? [place % bytes.length].filter((cut) => cut > 0) : []
+        const together = read(bytes, 'POST', cuts)
+        const alone = ours(bytes, 'POST', cuts)
+        if (JSON.stringify(together) !== JSON.stringify(alone)) {
+          throw new Error(`behind others ${JSON.stringify(together)}, alone ${JSON.stringify(alone)}`)
+        }
+        if (nth > 1) after++
+        if (together.fault !== null) return
+      }
+    }),
+    { numRuns: 2 * RUNS }
+  )
+  t.ok(after > RUNS, `${after} responses behind others`)
+  t.end()
+})

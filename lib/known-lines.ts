@@ -1,59 +1,53 @@
 /**
  * Hot: per line of a head.
  *
- * A head that came before on a connection. Clients say much the same each time: a line that comes again, byte for byte,
+ * A head that came before on a connection. Peers say much the same each time: a line that comes again, byte for byte,
  * stands where it did among the others, need not be scanned again, and its name and value are the same strings, whose
  * hashes the engine knows.
  */
-export class KnownHead {
-  readonly method: string
-  readonly target: string
-  readonly minor: number
+export class KnownLines {
+  /** The first line, without its end. */
+  readonly first: string
   /** Flat: name, value, … */
   readonly fields: readonly string[]
   /** How many of them. */
   readonly count: number
-  readonly methodEnd: number
-  readonly targetEnd: number
   readonly #bytes: DataView
-  /** Of the request line, then of each field's: where it begins, its length, ends of name, beginning and end of value. */
+  /** Of the first line, then of each field's: where it begins, its length, ends of name, beginning and end of value. */
   readonly #places: Int32Array
 
   /**
-   * @param bytes the head from the method to its empty line; copied
-   * @param marks of each field name, its end, value, its end, in `bytes`
+   * @param bytes the head up to its empty line; copied. It holds no NUL.
+   * @param marks of each field: its name, its end, value, its end, in `bytes`
    */
-  constructor(method: string, target: string, minor: number, bytes: Buffer, marks: readonly number[]) {
+  constructor(bytes: Buffer, marks: ArrayLike<number>) {
     const own = Buffer.allocUnsafeSlow(bytes.length)
     bytes.copy(own)
-    const count = marks.length / 4
+    const count = marks.length / MARKS
     const places = new Int32Array((count + 1) * PLACES)
     const fields: string[] = []
-    places[1] = count > 0 ? (marks[0] as number) : own.length
+    const firstEnd = count > 0 ? (marks[0] as number) : own.length
+    places[1] = firstEnd
     for (let line = 1; line <= count; line++) {
-      const mark = (line - 1) * 4
+      const mark = (line - 1) * MARKS
       const begin = marks[mark] as number
       const place = line * PLACES
       places[place] = begin
-      places[place + 1] = (line < count ? (marks[mark + 4] as number) : own.length) - begin
-      for (let n = 1; n < 4; n++) places[place + 1 + n] = (marks[mark + n] as number) - begin
+      places[place + 1] = (line < count ? (marks[mark + MARKS] as number) : own.length) - begin
+      for (let n = 1; n < MARKS; n++) places[place + 1 + n] = (marks[mark + n] as number) - begin
       // Texts of their own: what was cut out of a head keeps all of it, and is slow to compare.
       fields.push(own.toString('latin1', begin, marks[mark + 1]))
       fields.push(own.toString('latin1', marks[mark + 2], marks[mark + 3]))
     }
-    this.method = method
-    this.target = own.toString('latin1', method.length + 1, method.length + 1 + target.length)
-    this.minor = minor
+    this.first = own.toString('latin1', 0, firstEnd - 2)
     this.fields = fields
     this.count = count
-    this.methodEnd = method.length
-    this.targetEnd = method.length + 1 + target.length
     this.#bytes = new DataView(own.buffer, own.byteOffset, own.length)
     this.#places = places
   }
 
   /**
-   * The length of line `line` (0: the request line) when it stands whole at `from`, before `to`; else 0.
+   * The length of line `line` (0: the first) when it stands whole at `from`, before `to`; else 0.
    * NOTE: eight bytes at a time, as a number that is equal to itself only: a known line holds no NUL, so that none of
    * its numbers is a zero, of which there are two; of bytes that are no number it is said that they differ.
    */
@@ -72,7 +66,7 @@ export class KnownHead {
   }
 
   /** Writes where name and value of a field's line that begins at `at` begin and end: four numbers, of which the first is `at`. */
-  mark(line: number, at: number, marks: number[], mark: number): void {
+  mark(line: number, at: number, marks: { [place: number]: number }, mark: number): void {
     const places = this.#places
     const place = line * PLACES + 1
     marks[mark] = at
@@ -83,3 +77,18 @@ export class KnownHead {
 }
 
 const PLACES = 5
+const MARKS = 4
+
+/** A view of the buffer that was asked for last: almost always the one that all connections read into. */
+export class LastView {
+  #bytes: Buffer = Buffer.alloc(0)
+  #view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, 0)
+
+  of(bytes: Buffer): DataView {
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    }
+    return this.#view
+  }
+}
