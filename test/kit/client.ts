@@ -1,4 +1,4 @@
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { type RawResponse, readResponse } from './message.ts'
 import { type Keep, Wire } from './wire.ts'
@@ -15,6 +15,8 @@ export interface ClientOptions {
     readonly key?: string
   } | null
   readonly keep?: Keep
+  /** For TLS: a connection that is open already, instead of a new one. */
+  readonly over?: Socket
 }
 
 /** Opens a connection. Rejects when it is refused or the certificate does not hold. */
@@ -24,7 +26,14 @@ export async function newClient(options: ClientOptions): Promise<Client> {
   const socket =
     tls === null
       ? connectTcp({ host, port: options.port })
-      : connectTls({ host, port: options.port, servername: 'localhost', ALPNProtocols: ['http/1.1'], ...tls })
+      : connectTls({
+          socket: options.over,
+          host,
+          port: options.port,
+          servername: 'localhost',
+          ALPNProtocols: ['http/1.1'],
+          ...tls
+        })
   socket.setNoDelay(true)
   await new Promise<void>((resolve, reject) => {
     socket.once(tls === null ? 'connect' : 'secureConnect', resolve)
