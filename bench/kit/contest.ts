@@ -40,15 +40,16 @@ export interface Ids {
 /**
  * Runs the entries against each other: first every one is checked for exact output, then they take turns for a number of
  * rounds, on fresh keep-alive connections each; then all run at one constant rate, half of what the first can do, where
- * latencies are taken. Figures are medians over the rounds; a ratio is one median by another: the entry's by its base's.
+ * latencies are taken. Figures are medians over the rounds. A ratio is the median of the rounds' ratios, each between two
+ * neighbours in time: a machine whose speed changes from one minute to the next then changes it less.
  */
 export async function contest(bench: string, scene: Scene, ids: Ids, entries: readonly Entry[]): Promise<Row[]> {
   for (const entry of entries) await check(scene, ids, entry)
   const load = startProgram('load', 'load', new URL('./load.ts', import.meta.url))
   scene.add(load)
-  const rounds = count('rounds', 5, 1)
+  const rounds = count('rounds', 9, 1)
   const requests = count('requests', 4000, 300)
-  const figures = new Map<Entry, Record<string, number>[]>(entries.map((entry) => [entry, []]))
+  const figures = new Map<Entry, Figures[]>(entries.map((entry) => [entry, []]))
   for (let round = 0; round < rounds; round++) {
     for (const entry of entries) {
       const [measured] = await measure(scene, load, ids, entry, { requests, rate: 0 }, round === 0)
@@ -64,24 +65,31 @@ export async function contest(bench: string, scene: Scene, ids: Ids, entries: re
     const [, outcome] = await measure(scene, load, ids, entry, amount, false)
     const latencies = { 'p50 µs': outcome.p50Us, 'p99 µs': outcome.p99Us, 'p99.9 µs': outcome.p999Us }
     const memory = { 'peak RSS MiB': peakResidentBytes(entry.contender.child.pid) / 2 ** 20 }
-    const ratios = (entry.against ?? []).flatMap((base) => ratiosTo(base, own, closed.get(base.entry) ?? {}))
+    const ratios = (entry.against ?? []).flatMap((base) =>
+      ratiosTo(base, figures.get(entry) ?? [], figures.get(base.entry) ?? [])
+    )
     const row = { bench, case: entry.case, subject: entry.contender.name, ratios }
     rows.push({ ...row, figures: { ...own, 'at req/s': rate, ...latencies, ...memory } })
   }
   return rows
 }
 
+/** Of one round. */
+type Figures = Record<string, number>
+
 /** The budget goes to what it is about: instructions where they are counted, else CPU time. */
-function ratiosTo(base: Against, own: Record<string, number>, other: Record<string, number>): Ratio[] {
+function ratiosTo(base: Against, own: readonly Figures[], other: readonly Figures[]): Ratio[] {
   const counted = instructionsAreCounted()
   return (counted ? [INSTRUCTIONS, CPU] : [CPU, USER]).map((figure) => ({
     figure,
     against: base.entry.contender.name,
-    value: (own[figure] ?? Number.NaN) / (other[figure] ?? Number.NaN),
+    value: median(own.map((round, at) => (round[figure] ?? Number.NaN) / (other[at]?.[figure] ?? Number.NaN))),
     ...(base.budget !== undefined && figure === (counted ? INSTRUCTIONS : CPU) ? { budget: base.budget } : {})
   }))
 }
 
+/** Rounds' worth of requests before the first one: V8 compiles on until some 10 000. */
+const WARM = 3
 const INSTRUCTIONS = 'user instructions'
 const CPU = 'CPU µs'
 const USER = 'user µs'
@@ -140,7 +148,7 @@ async function measure(
 ): Promise<[Record<string, number>, Outcome]> {
   const { child } = entry.contender
   await load.ask('connect', targetOf(scene, ids, entry, count('connections', 32, 8)))
-  await load.ask('run', { requests: first ? amount.requests : Math.ceil(amount.requests / 20), rate: 0 })
+  await load.ask('run', { requests: first ? WARM * amount.requests : Math.ceil(amount.requests / 20), rate: 0 })
   await scene.upstream.ask('expect', entry.forwarded(ids.sample.slice(0, TOKENS)).length)
   const counter = instructionsAreCounted() ? instructionCounter(child.pid) : null
   await counter?.start()
