@@ -76,6 +76,20 @@ export class KnownLines {
   }
 }
 
+/**
+ * How many heads in a row, this one among them, were mostly unlike the known one. At UNLIKE a head is kept in its place:
+ * not the only one of a connection, nor one that takes turns with the known one.
+ *
+ * @param others of its fields, those that are not known ones
+ */
+export function unlikeInARow(before: number, known: KnownLines | null, fields: number, others: number): number {
+  return known !== null && 2 * others <= fields ? 0 : before + 1
+}
+
+export const UNLIKE = 2
+/** A longer head is not kept. */
+export const KNOWN_BYTES = 4096
+
 const PLACES = 5
 const MARKS = 4
 

@@ -6,7 +6,7 @@
  * connection's head before are compared with it instead (known-lines.ts).
  */
 
-import { KnownLines, LastView } from '../known-lines.ts'
+import { KNOWN_BYTES, KnownLines, LastView, UNLIKE, unlikeInARow } from '../known-lines.ts'
 import { CLASSES, IN_TOKEN, IN_VALUE } from './octets.ts'
 
 /** The section's empty line has come. */
@@ -34,7 +34,7 @@ export class FieldSection {
   #fieldsAt = 0
   /** A head before this one; none before the second. */
   #known: KnownLines | null = null
-  #isFirst = true
+  #unlike = 0
   /** The first line is the known one. */
   #sameLine = false
   /** Fields that are not known ones. */
@@ -121,12 +121,11 @@ export class FieldSection {
     return WHOLE
   }
 
-  /** The head is kept for the next ones, when not one is yet, or most of it is other than that one. */
+  /** The head is kept for the next ones, at the second in a row that is mostly unlike the known one. */
   #learn(bytes: Buffer, from: number, end: number): void {
-    if (this.#known === null ? this.#isFirst : 2 * this.#others <= this.count) {
-      this.#isFirst = false
-      return
-    }
+    this.#unlike = unlikeInARow(this.#unlike, this.#known, this.count, this.#others)
+    if (this.#unlike < UNLIKE) return
+    this.#unlike = 0
     const head = bytes.subarray(from, end - 2)
     if (head.length > KNOWN_BYTES || head.includes(TAB)) return
     for (let index = 0; index < this.count; index++) {
@@ -303,9 +302,6 @@ const TOKEN = IN_TOKEN
 const VALUE = IN_VALUE
 const VERSION = Buffer.from('HTTP/1.', 'latin1')
 const EMPTY_LINE = Buffer.from('\r\n\r\n', 'latin1')
-
-/** Of a head that is kept. */
-const KNOWN_BYTES = 4096
 
 // Scratch of the section that was read last, of whichever connection: whoever reads one takes its fields at once.
 // :: field → start and end of its name and of its value in the text; of a known line only its start

@@ -1,6 +1,6 @@
 import { type ErrorCode, SluiceError } from '../errors.ts'
 import { inOnePiece } from '../json.ts'
-import { KnownLines, LastView } from '../known-lines.ts'
+import { KNOWN_BYTES, KnownLines, LastView, UNLIKE, unlikeInARow } from '../known-lines.ts'
 import * as octets from './bytes.ts'
 import { ChunkFrame, FRAME_DATA, FRAME_LAST, FRAME_MALFORMED } from './chunk-frame.ts'
 import { type RequestHead, readHead } from './head.ts'
@@ -61,7 +61,7 @@ export class RequestParser {
   #marks: number[] = MARKS
   /** A head before this one; none before the second, since many connections carry one request. */
   #known: KnownHead | null = null
-  #isFirst = true
+  #unlike = 0
   /** Which of its lines is looked for next; 0: the request line. */
   #line = 0
   /** The request line is the known one. */
@@ -180,12 +180,11 @@ export class RequestParser {
     this.#left = 0
   }
 
-  /** The head is kept for the next ones, when not one is yet, or most of it is other than that one. */
+  /** The head is kept for the next ones, at the second in a row that is mostly unlike the known one. */
   #learn(method: string, target: string, bytes: Buffer, base: number, stop: number): void {
-    if (this.#known === null ? this.#isFirst : 2 * this.#others <= this.#fields) {
-      this.#isFirst = false
-      return
-    }
+    this.#unlike = unlikeInARow(this.#unlike, this.#known, this.#fields, this.#others)
+    if (this.#unlike < UNLIKE) return
+    this.#unlike = 0
     const at = this.#methodAt
     const length = stop - 2 - base - at
     if (length > KNOWN_BYTES) return
@@ -525,8 +524,6 @@ const MARKS: number[] = []
 const MARKS_PER_FIELD = 4
 /** Of the same head's fields: which line of the known head each is; 0: none. */
 const KNOWN: number[] = []
-/** Of a head that is kept. */
-const KNOWN_BYTES = 4096
 
 const METHODS = new Map(
   ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT'].map((name) => [name, name])

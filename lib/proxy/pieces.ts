@@ -94,7 +94,7 @@ export class Pieces implements ScanSink {
       }
       if (spot < texts.length) {
         starts?.push(to)
-        to += write(texts[spot] as string, out, to)
+        to += out.write(texts[spot] as string, to)
       }
     }
     for (let spot = 0; starts !== null && spot < texts.length; spot++) {
@@ -119,21 +119,6 @@ function areBounded(spots: readonly Spot[]): boolean {
   for (const { boundaries } of spots) if (boundaries.length > 0) return true
   return false
 }
-
-/** Writes text as UTF-8, where there is room for it; returns how many bytes it took. */
-function write(text: string, out: Buffer, at: number): number {
-  const { length } = text
-  if (length > COPIED_BYTES) return out.write(text, at)
-  for (let n = 0; n < length; n++) {
-    const code = text.charCodeAt(n)
-    if (code > 0x7f) return out.write(text, at)
-    out[at + n] = code
-  }
-  return length
-}
-
-/** Beyond this, a call into the engine is faster than a loop. */
-const COPIED_BYTES = 48
 
 /** Looks at the value and one byte less than a boundary on each side: what is found there holds a part of the value. */
 function checkBoundaries(out: Buffer, { boundaries, offset }: Spot, start: number, end: number): void {
