@@ -6,9 +6,10 @@
  * A scratch that holds one at a time. The header is either copied into it, or read by a store right into its place: the
  * rest of a record may follow, and is opened from there.
  */
-import { PART_ID, Scratch, writePlain, writeText } from './scratch.ts'
+import { copyWords, Scratch, writePlain, writeText } from './scratch.ts'
+import type { RowKey } from './store.ts'
 
-export class Associated extends Scratch {
+export class Associated extends Scratch implements RowKey {
   /** The tenant that stands here already, and the place after it. */
   #tenant: string | null = null
   #idAt = 0
@@ -47,17 +48,15 @@ export class Associated extends Scratch {
     return at + length + 4
   }
 
-  /** `tenant:id`, of those that were written last: the key of a row. */
-  rowKey(key: Scratch): Buffer {
-    const { bytes } = this
-    const colon = this.#idAt - 2 - TENANT_AT
-    const length = this.#idEnd - this.#idAt
-    key.reserve(colon + 1 + length)
-    const to = key.bytes
-    for (let n = 0; n < colon; n++) to[n] = bytes[TENANT_AT + n] as number
-    to[colon] = COLON
-    to.set(this.part(PART_ID, this.#idAt, length), colon + 1)
-    return key.view(colon + 1 + length)
+  /** `tenant:id`, of those that were written last. */
+  writeKey(target: DataView, at: number): number {
+    const { words } = this
+    const tenant = this.#idAt - 2 - TENANT_AT
+    const id = this.#idEnd - this.#idAt
+    copyWords(words, TENANT_AT, tenant, target, at)
+    target.setUint8(at + tenant, COLON)
+    copyWords(words, this.#idAt, id, target, at + tenant + 1)
+    return at + tenant + 1 + id
   }
 
   /**

@@ -8,7 +8,7 @@ import type { Secret } from '../secret.ts'
 import { Associated } from './associated.ts'
 import type { RevealSubject } from './purpose.ts'
 import { overLimit } from './reveal-words.ts'
-import { isPlain, Scratch } from './scratch.ts'
+import { isPlain } from './scratch.ts'
 import { PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
 import { isSameId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
@@ -60,7 +60,6 @@ export class BatchReader {
   readonly #now: () => number
   /** A few records and their associated data, for the length of one batch. */
   readonly #desks: Associated[] = []
-  readonly #rowKey = new Scratch()
 
   constructor(store: Store, now: () => number) {
     this.#store = store
@@ -112,7 +111,7 @@ export class BatchReader {
     const desk = (this.#desks[nth] ??= new Associated())
     const start = desk.beginPlain(PURPOSE_DATA, tenant, id)
     if (start < 0) return this.#loadEntry(tenant, id, now)
-    const length = this.#store.read?.('tokens', desk.rowKey(this.#rowKey), desk.bytes, start) ?? -1
+    const length = this.#store.read?.('tokens', desk, desk.bytes, start) ?? -1
     if (length < 0) return undefined
     if (length > desk.bytes.length - start) return this.#loadEntry(tenant, id, now)
     return entryOf(id, new TokenRecord(desk.bytes, start, start + length), true, desk, now)

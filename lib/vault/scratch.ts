@@ -1,8 +1,7 @@
 /** Slots of `Scratch.part`. */
-export const PART_ID = 0
-export const PART_NONCE = 1
-export const PART_TEXT = 2
-export const PART_TAG = 3
+export const PART_NONCE = 0
+export const PART_TEXT = 1
+export const PART_TAG = 2
 
 interface Part {
   readonly at: number
@@ -48,7 +47,7 @@ export class Scratch {
    * A view of `bytes[at..at+length)`. The last one of each slot is kept: what is read into a scratch is mostly laid out
    * like what was there before.
    *
-   * @param slot PART_ID, PART_NONCE, PART_TEXT or PART_TAG
+   * @param slot PART_NONCE, PART_TEXT or PART_TAG
    */
   part(slot: number, at: number, length: number): Uint8Array {
     const kept = this.#parts[slot]
@@ -85,6 +84,11 @@ export function write32(value: number, target: Uint8Array, at: number): void {
   target[at + 1] = value >>> 16
   target[at + 2] = value >>> 8
   target[at + 3] = value
+}
+
+/** Copies bytes four at a time: up to three behind the last one are void in the target, and must be there in both. */
+export function copyWords(from: DataView, at: number, length: number, target: DataView, to: number): void {
+  for (let n = 0; n < length; n += 4) target.setInt32(to + n, from.getInt32(at + n))
 }
 
 /** Writes text as UTF-8 at `target[at..]`, where there is room for it; returns how many bytes it took. */

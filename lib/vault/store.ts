@@ -79,14 +79,23 @@ export interface Row {
   readonly value: Buffer
 }
 
+/** A key that is written right where the store wants it. */
+export interface RowKey {
+  /**
+   * Writes the key in UTF-8 to `target[at..]`, and gives where it ends; up to three bytes behind it are void. Throws a
+   * RangeError when there is no room.
+   */
+  writeKey(target: DataView, at: number): number
+}
+
 export interface Store {
   /** Rows by key, in the order asked for; undefined where there is none. The buffers are the caller's. */
   load(table: Table, keys: readonly string[]): MaybePromise<(Buffer | undefined)[]>
   /**
    * Of a synchronous store: copies a row to `target[at..]` and returns its length; -1 when there is none. A row for which
-   * there is no room is not copied. The key is in UTF-8.
+   * there is no room is not copied.
    */
-  read?(table: Table, key: Buffer, target: Buffer, at: number): number
+  read?(table: Table, key: RowKey, target: Buffer, at: number): number
   /**
    * Applies all changes or none. Resolves when they are on disk and visible to every process of this store, or with
    * the condition that failed. Rejects with ERR_STORE_UNAVAILABLE when nothing was acknowledged.

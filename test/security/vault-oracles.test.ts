@@ -7,7 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import type { SluiceError } from '../../lib/errors.ts'
 import { tokenText } from '../../lib/vault/token-view.ts'
-import type { Store } from '../../lib/vault/store.ts'
+import type { RowKey, Store } from '../../lib/vault/store.ts'
 import { openLmdb } from '../../lib/vault/stores/lmdb.ts'
 import { readRevision } from '../../lib/dialects/basis-theory/token-input.ts'
 import { newVault, purpose, subject } from '../kit/vault.ts'
@@ -21,7 +21,7 @@ function watched(directory: string): Store {
       asked.push(`load ${keys.length}`)
       return store.load(table, keys)
     },
-    read: (table: never, key: Buffer, target: Buffer, at: number) => {
+    read: (table: never, key: RowKey, target: Buffer, at: number) => {
       asked.push('load 1')
       return store.read?.(table, key, target, at)
     },

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import {
-  PART_ID,
+  copyWords,
+  PART_NONCE,
   PART_TEXT,
   isPlain,
   read16,
@@ -67,15 +68,15 @@ t.test('a part shows what is there now, of the place and length that was asked f
   const shown = (slot: number, at: number, length: number) =>
     Buffer.from(scratch.part(slot, at, length)).toString('latin1')
   writeText('0123456789', scratch.bytes, 0)
-  t.equal(shown(PART_ID, 2, 3), '234')
+  t.equal(shown(PART_NONCE, 2, 3), '234')
   t.equal(shown(PART_TEXT, 2, 4), '2345', 'slots do not share')
-  t.equal(shown(PART_ID, 3, 3), '345', 'another place')
-  t.equal(shown(PART_ID, 3, 5), '34567', 'another length')
+  t.equal(shown(PART_NONCE, 3, 3), '345', 'another place')
+  t.equal(shown(PART_NONCE, 3, 5), '34567', 'another length')
   writeText('abcdefghij', scratch.bytes, 0)
-  t.equal(shown(PART_ID, 3, 5), 'defgh', 'other bytes in the same place')
+  t.equal(shown(PART_NONCE, 3, 5), 'defgh', 'other bytes in the same place')
   scratch.reserve(100_000)
   writeText('klmnopqrst', scratch.bytes, 0)
-  t.equal(shown(PART_ID, 3, 5), 'nopqr', 'the bytes after it has grown')
+  t.equal(shown(PART_NONCE, 3, 5), 'nopqr', 'the bytes after it has grown')
   t.end()
 })
 
@@ -95,6 +96,25 @@ t.test('what is cleared is zero, and what is behind it stays', (t) => {
     -1,
     'up to the last byte'
   )
+  t.end()
+})
+
+t.test('words are copied whole from and to any place, and nothing before them', (t) => {
+  const from = new Scratch()
+  randomBytes(64).copy(from.bytes)
+  for (let length = 0; length <= 13; length++) {
+    for (const [at, to] of [
+      [0, 0],
+      [3, 6],
+      [5, 1]
+    ] as const) {
+      const target = Buffer.alloc(32, '.')
+      copyWords(from.words, at, length, new DataView(target.buffer, target.byteOffset, target.length), to)
+      t.ok(target.subarray(to, to + length).equals(from.bytes.subarray(at, at + length)), `${length} bytes`)
+      t.equal(target.toString('latin1', 0, to), '.'.repeat(to))
+      t.equal(target.toString('latin1', to + length + 3), '.'.repeat(32 - to - length - 3), 'nor far behind')
+    }
+  }
   t.end()
 })
 

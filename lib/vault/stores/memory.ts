@@ -1,5 +1,5 @@
 /** The store of tests: same contract, nothing on disk. */
-import type { Batch, Range, Refusal, Row, Store, Table } from '../store.ts'
+import type { Batch, Range, Refusal, Row, RowKey, Store, Table } from '../store.ts'
 import { keyFault, TABLES } from '../store.ts'
 
 export function openMemory(): Store {
@@ -19,8 +19,9 @@ class MemoryStore implements Store {
     return keys.map((key) => copyOf(rows.get(key)))
   }
 
-  read(table: Table, key: Buffer, target: Buffer, at: number): number {
-    const row = this.#rows(table).get(key.toString())
+  read(table: Table, key: RowKey, target: Buffer, at: number): number {
+    const end = key.writeKey(keyWords, 0)
+    const row = this.#rows(table).get(keyBytes.toString('utf8', 0, end))
     if (row === undefined) return -1
     if (row.length <= target.length - at) row.copy(target, at)
     return row.length
@@ -83,3 +84,6 @@ class MemoryStore implements Store {
 
 const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
 const copyOf = (row: Buffer | undefined): Buffer | undefined => (row === undefined ? undefined : Buffer.from(row))
+/** Where keys of `read` are written: larger ones are in no store. */
+const keyBytes = Buffer.alloc(4096)
+const keyWords = new DataView(keyBytes.buffer, keyBytes.byteOffset, keyBytes.length)

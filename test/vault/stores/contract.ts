@@ -1,7 +1,8 @@
 /** What every store must hold. `openStore` makes an empty one, or with the same name opens the same one again. */
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
-import type { Store } from '../../../lib/vault/store.ts'
+import { Associated } from '../../../lib/vault/associated.ts'
+import type { RowKey, Store } from '../../../lib/vault/store.ts'
 
 export interface StoreFactory {
   openStore(name: string): Store | Promise<Store>
@@ -10,6 +11,13 @@ export interface StoreFactory {
 }
 
 const bytes = (text: string) => Buffer.from(text)
+/** Of `tenant:id`. */
+function rowKey(key: string): RowKey {
+  const colon = key.indexOf(':')
+  const desk = new Associated()
+  desk.begin(0, key.slice(0, colon), key.slice(colon + 1))
+  return desk
+}
 const texts = (rows: readonly (Buffer | undefined)[]) => rows.map((row) => row?.toString())
 
 export function storeContract(name: string, factory: StoreFactory): void {
@@ -47,19 +55,19 @@ export function storeContract(name: string, factory: StoreFactory): void {
       const target = Buffer.alloc(20, '.')
       for (const [key, text] of [...Object.entries(rows), ...Object.entries(rows)]) {
         target.fill('.')
-        t.equal(store.read('tokens', bytes(key), target, 3), text.length)
+        t.equal(store.read('tokens', rowKey(key), target, 3), text.length)
         t.equal(target.toString(), `...${text}`.padEnd(20, '.'), 'and nothing around it')
       }
       target.fill('.')
-      t.equal(store.read('tokens', bytes('t:c'), target, 3), -1)
-      t.equal(store.read('index', bytes('t:a'), target, 3), -1, 'tables are apart')
-      t.equal(store.read('tokens', bytes('t:large'), target, 3), large.length)
-      t.equal(store.read('tokens', bytes('t:b'), target, 14), 7)
+      t.equal(store.read('tokens', rowKey('t:c'), target, 3), -1)
+      t.equal(store.read('index', rowKey('t:a'), target, 3), -1, 'tables are apart')
+      t.equal(store.read('tokens', rowKey('t:large'), target, 3), large.length)
+      t.equal(store.read('tokens', rowKey('t:b'), target, 14), 7)
       t.equal(target.toString(), '.'.repeat(20), 'what there is no room for is not copied')
-      t.equal(store.read('tokens', bytes('t:b'), target, 13), 7)
+      t.equal(store.read('tokens', rowKey('t:b'), target, 13), 7)
       t.equal(target.toString(), '.............another')
       const room = Buffer.alloc(large.length)
-      t.equal(store.read('tokens', bytes('t:large'), room, 0), large.length)
+      t.equal(store.read('tokens', rowKey('t:large'), room, 0), large.length)
       t.equal(room.toString(), large)
     }
     await store.close()
