@@ -89,3 +89,6 @@ const LOWER_E = 0x65
 export function inOnePiece(text: string): string {
   return Buffer.from(text).toString()
 }
+
+// :: n → three digits
+export const THOUSANDTHS: readonly string[] = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'))

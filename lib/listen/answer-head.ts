@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES } from 'node:http'
 import { SluiceError } from '../errors.ts'
+import type { FieldLines } from '../field-lines.ts'
 
 /* Hot: per answer. */
 
@@ -11,19 +12,50 @@ import { SluiceError } from '../errors.ts'
  * @param reason null: the usual one
  * @param fields flat: name, value, …
  * @param framing whole lines, each with CRLF
+ * @param kept lines of answers before this one on the connection
  */
-export function answerHead(status: number, reason: string | null, fields: readonly string[], framing: string): string {
-  let head = reason === null ? statusLine(status) : `HTTP/1.1 ${status} ${reason}\r\n`
+export function answerHead(
+  status: number,
+  reason: string | null,
+  fields: readonly string[],
+  framing: string,
+  kept: FieldLines | null = null
+): string {
+  let head = statusLine(status)
+  if (reason !== null && reason !== STATUS_CODES[status]) {
+    head = `HTTP/1.1 ${status} ${reason}\r\n`
+    requireLines(head, 1)
+  }
+  let fresh = ''
+  let count = 0
   let dated = false
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string
     const value = fields[at + 1] as string
     if (name.length === 4 && (name === 'Date' || name === 'date' || name.toLowerCase() === 'date')) dated = true
-    head += `${name}: ${value}\r\n`
+    let line = kept === null ? '' : kept.known(at >> 1, name, value)
+    if (line === '') {
+      line = `${name}: ${value}\r\n`
+      fresh += line
+      count++
+    }
+    head += line
   }
-  requireLines(head, 1 + fields.length / 2)
+  if (count > 0) {
+    requireLines(fresh, count)
+    if (kept !== null) keepLines(kept, fields)
+  }
   if (!dated) head += dateLine()
   return `${head}${framing}\r\n`
+}
+
+/** Behind the check: a line that is kept is one that was checked. */
+function keepLines(kept: FieldLines, fields: readonly string[]): void {
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string
+    const value = fields[at + 1] as string
+    if (kept.known(at >> 1, name, value) === '') kept.keep(at >> 1, name, value, `${name}: ${value}\r\n`)
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { SluiceError } from '../errors.ts'
+import type { FieldLines } from '../field-lines.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import type { RequestHead } from './head.ts'
 
@@ -12,6 +13,8 @@ export interface Client {
   readonly acceptedAt: number
   /** One object per connection: what the vault remembers of the key that was presented on it. */
   readonly memo: KeyMemo
+  /** Lines of requests before this one on the connection; null when none are kept. */
+  readonly requestLines: FieldLines | null
   /** Who hears of the connection from now on. */
   attend(sink: ClientSink): void
   /** Starts the body: answers `Expect: 100-continue`, then calls the sink, from this call on. Call it once. */

@@ -140,6 +140,7 @@ export function nodeEngine(options: NodeEngineOptions, handler: EngineHandler): 
 
 class NodeClient implements Client {
   readonly head: RequestHead
+  readonly requestLines = null
   readonly acceptedAt = performance.now()
   /** The request's body is in whole, or there is none. */
   bodyComplete: boolean

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { performance } from 'node:perf_hooks'
 import type { SluiceError } from '../errors.ts'
+import type { FieldLines } from '../field-lines.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import { answerHead, interimHead, mayHaveBody, trailerSection, wholeAnswer } from './answer-head.ts'
 import type { Client, ClientSink } from './client.ts'
@@ -11,6 +12,9 @@ import type { RequestHead } from './head.ts'
 /** The connection, as the request that it carries sees it. */
 export interface Carrier {
   readonly memo: KeyMemo
+  /** Lines of requests and of answers before this one; null: none are kept. */
+  readonly requestLines: FieldLines | null
+  readonly answerLines: FieldLines | null
   /** More bytes wait in the socket than it should hold. */
   readonly blocked: boolean
   /** Must the connection end with the answer that is about to be begun? @param whole it is complete already */
@@ -66,6 +70,10 @@ export class RawClient implements Client {
 
   get memo(): KeyMemo {
     return this.#carrier.memo
+  }
+
+  get requestLines(): FieldLines | null {
+    return this.#carrier.requestLines
   }
 
   attend(sink: ClientSink): void {
@@ -141,7 +149,8 @@ export class RawClient implements Client {
       this.#framing = UNTIL_CLOSE
     }
     this.closes = this.#framing === UNTIL_CLOSE || this.#carrier.endsWith(this, false)
-    this.#headText = answerHead(status, reason, fields, framing + this.#carrier.persistenceLines(this.closes))
+    const lines = framing + this.#carrier.persistenceLines(this.closes)
+    this.#headText = answerHead(status, reason, fields, lines, this.#carrier.answerLines)
     this.#begun = true
     this.#planFlush()
   }

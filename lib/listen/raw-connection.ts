@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { SluiceError } from '../errors.ts'
+import { FieldLines } from '../field-lines.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import { wholeAnswer } from './answer-head.ts'
 import { type CoarseClock, NEVER } from './coarse-clock.ts'
@@ -50,6 +51,10 @@ export class RawConnection implements Carrier, RequestSink {
   readonly #output: RawOutput
   readonly #reads: ReadBuffer
   #memo: KeyMemo | null = null
+  // A connection of one request keeps none.
+  #used = false
+  requestLines: FieldLines | null = null
+  answerLines: FieldLines | null = null
   #client: RawClient | null = null
   /** The request under way asked for the connection to be kept. */
   #persistent = true
@@ -123,6 +128,12 @@ export class RawConnection implements Carrier, RequestSink {
     if ((said & UNMET) !== 0) {
       this.#refuse(unmetExpectation(), head.method === 'HEAD')
       return
+    }
+    if (!this.#used) {
+      this.#used = true
+    } else if (this.requestLines === null) {
+      this.requestLines = new FieldLines()
+      this.answerLines = new FieldLines()
     }
     const client = new RawClient(this, head, minor)
     this.#client = client

@@ -1,5 +1,5 @@
 import { type DestinationStream, type Level, type Logger, pino } from 'pino'
-import { inOnePiece } from '../json.ts'
+import { inOnePiece, THOUSANDTHS } from '../json.ts'
 import { GatheredLines } from './gathered-lines.ts'
 
 /** What one line about a request says, and all it can say: no header, body, path, query or message goes in here. */
@@ -198,6 +198,4 @@ function millis(ms: number): string {
   return `${Math.floor(us / 1000)}.${THOUSANDTHS[us % 1000]}`
 }
 
-// :: n → three digits
-const THOUSANDTHS = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'))
 const FRAME = /^ {4}at [\w.$<>[\] #]*\(?(?:file:\/\/|node:|\/)[^\s]*:\d+:\d+\)?$/

@@ -14,6 +14,7 @@ import { type KeyObject, randomBytes } from 'node:crypto'
 import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { SluiceError } from '../errors.ts'
+import { THOUSANDTHS } from '../json.ts'
 import { type RunningMac, runningMac } from './audit-mac.ts'
 import type { Records } from './records.ts'
 import type { Row, Store } from './store.ts'
@@ -65,9 +66,10 @@ export class Audit {
   turn = 0
   #pendingRecords = 0
   #timeMs = -1
+  #second = -1
+  #secondText = ''
   #timeText = ''
   #lastOutcome = ''
-  #outcomeTime = ''
   #outcomeText = ''
 
   constructor(options: AuditOptions) {
@@ -89,13 +91,11 @@ export class Audit {
 
   /** Appends what became of an intent. May be written a little later than an intent would be. */
   outcome(intent: number, outcome: string): void {
-    const time = this.#time()
-    if (outcome !== this.#lastOutcome || time !== this.#outcomeTime) {
+    if (outcome !== this.#lastOutcome) {
       this.#lastOutcome = outcome
-      this.#outcomeTime = time
-      this.#outcomeText = `${time}"outcome":${quoted(outcome)}}\n`
+      this.#outcomeText = `"outcome":${quoted(outcome)}}\n`
     }
-    this.#append(`{"of":${intent}${this.#outcomeText}`)
+    this.#append(`{"of":${intent}${this.#time()}${this.#outcomeText}`)
     if (this.#pendingRecords >= OUTCOMES_AT_ONCE) this.#schedule()
     else this.#wake()
   }
@@ -123,12 +123,21 @@ export class Audit {
     this.#pendingRecords++
   }
 
-  /** The time, as a member between two others. NOTE: a number this large takes the engine 700 instructions to write. */
+  /**
+   * The time, as a member between two others. NOTE: a number this large takes the engine 700 instructions to write, which
+   * is why all but its last digits is written once a second.
+   */
   #time(): string {
     const now = this.#now()
     if (now !== this.#timeMs) {
       this.#timeMs = now
-      this.#timeText = `,"at":${now},`
+      const second = Math.floor(now / 1000)
+      if (second !== this.#second) {
+        this.#second = second
+        this.#secondText = `,"at":${second}`
+      }
+      // JSON has no leading zeros.
+      this.#timeText = second === 0 ? `,"at":${now},` : `${this.#secondText}${THOUSANDTHS[now % 1000]},`
     }
     return this.#timeText
   }

@@ -1,5 +1,6 @@
 /** The head of a request on /proxy, read once: controls, what is dropped, what goes on. Hot: per request. */
 import { SluiceError } from '../../errors.ts'
+import type { FieldLines } from '../../field-lines.ts'
 import type { RequestHead } from '../../listen/head.ts'
 import { holdsKey } from '../../plan/credentials.ts'
 import {
@@ -41,9 +42,15 @@ export interface Controls {
  *
  * @param viaName our own pseudonym in Via
  * @param isOurs tells whether a text is an API key of ours
+ * @param kept lines of requests before this one on the connection
  * @throws ERR_HTTP_SYNTAX for a control that stands twice, ERR_LOOP when our own Via came back
  */
-export function readControls(head: RequestHead, viaName: string, isOurs: (text: string) => boolean): Controls {
+export function readControls(
+  head: RequestHead,
+  viaName: string,
+  isOurs: (text: string) => boolean,
+  kept: FieldLines | null
+): Controls {
   const controls: Controls = {
     apiKey: undefined,
     legacyApiKey: undefined,
@@ -74,14 +81,14 @@ export function readControls(head: RequestHead, viaName: string, isOurs: (text: 
           controls.legacyApiKey = once(controls.legacyApiKey, value, 'X-API-KEY')
           break
         }
-        if (!holdsKey(value, isOurs)) lines += fieldLine(name, value)
+        if (!holdsKey(value, isOurs)) lines += lineOf(kept, at >> 1, name, value)
         break
       case FIELD_ACCEPT_ENCODING:
-        lines += fieldLine(name, value)
+        lines += lineOf(kept, at >> 1, name, value)
         break
       case FIELD_CONTENT_TYPE:
         controls.contentTypes = controls.contentTypes === NONE ? [value] : [...controls.contentTypes, value]
-        lines += fieldLine(name, value)
+        lines += lineOf(kept, at >> 1, name, value)
         break
       case FIELD_CONTENT_ENCODING:
         controls.contentEncoding =
@@ -89,7 +96,7 @@ export function readControls(head: RequestHead, viaName: string, isOurs: (text: 
         break
       case FIELD_VIA:
         if (value.includes(viaName)) throw new SluiceError('ERR_LOOP', 'The request came back to Sluice')
-        lines += fieldLine(name, value)
+        lines += lineOf(kept, at >> 1, name, value)
         break
       case FIELD_CONTROL:
         readControl(controls, lower, value)
@@ -100,6 +107,15 @@ export function readControls(head: RequestHead, viaName: string, isOurs: (text: 
   }
   controls.lines = lines
   return controls
+}
+
+function lineOf(kept: FieldLines | null, place: number, name: string, value: string): string {
+  if (kept === null) return fieldLine(name, value)
+  const known = kept.known(place, name, value)
+  if (known !== '') return known
+  const line = fieldLine(name, value)
+  kept.keep(place, name, value, line)
+  return line
 }
 
 function readControl(controls: Controls, lower: string, value: string): void {

@@ -58,7 +58,7 @@ export function serveProxy<Identity>(client: Client, ports: ProxyPorts<Identity>
   let traceId: string | null = null
   let named: NamedProxy | null = null
   try {
-    const controls = readControls(client.head, ports.settings.viaName, ports.looksLikeOurs)
+    const controls = readControls(client.head, ports.settings.viaName, ports.looksLikeOurs, client.requestLines)
     traceId = acceptableTraceId(controls.traceId) ?? ports.newTraceId()
     named = namedProxy(controls.proxyKey, client.head.query)
     const asked = { client, controls, traceId, named, ports }
