@@ -1,3 +1,5 @@
+import { inOnePiece, internalized } from './json.ts'
+
 /**
  * Hot: per line of a head.
  *
@@ -36,8 +38,8 @@ export class KnownLines {
       places[place + 1] = (line < count ? (marks[mark + MARKS] as number) : own.length) - begin
       for (let n = 1; n < MARKS; n++) places[place + 1 + n] = (marks[mark + n] as number) - begin
       // Texts of their own: what was cut out of a head keeps all of it, and is slow to compare.
-      fields.push(own.toString('latin1', begin, marks[mark + 1]))
-      fields.push(own.toString('latin1', marks[mark + 2], marks[mark + 3]))
+      fields.push(internalized(own.toString('latin1', begin, marks[mark + 1])))
+      fields.push(internalized(own.toString('latin1', marks[mark + 2], marks[mark + 3])))
     }
     this.first = own.toString('latin1', 0, firstEnd - 2)
     this.fields = fields
@@ -106,3 +108,54 @@ export class LastView {
     return this.#view
   }
 }
+
+/**
+ * The field lines that a connection carried last, by their place in a head: one that comes again is the same text, in one
+ * piece, and what was checked of it need not be checked again.
+ */
+export class FieldLines {
+  readonly #names: string[] = []
+  readonly #values: string[] = []
+  readonly #lines: string[] = []
+  readonly #misses: number[] = []
+
+  /** The line that name and value made at this place; '' when they are not those of before. */
+  known(place: number, name: string, value: string): string {
+    if (place >= this.#lines.length) return ''
+    if (this.#values[place] === value && this.#names[place] === name) {
+      this.#misses[place] = 0
+      return this.#lines[place] as string
+    }
+    this.#misses[place] = ((this.#misses[place] as number) + 1) % AGAIN
+    return ''
+  }
+
+  /**
+   * Is it worth keeping what `known` did not know? Where each line is another than before it is for a few of many times
+   * only: to keep a text costs more than to make it.
+   */
+  wants(place: number): boolean {
+    return place >= this.#lines.length ? place < KEPT_PLACES : (this.#misses[place] as number) <= PATIENCE
+  }
+
+  /** What `known` gives from now on for this name and value. */
+  keep(place: number, name: string, value: string, line: string): void {
+    while (this.#lines.length <= place) {
+      this.#names.push('')
+      this.#values.push('')
+      this.#lines.push('')
+      this.#misses.push(0)
+    }
+    if (line.length > LONGEST) return
+    // Of their own: a text that was cut out of a head keeps all of it.
+    this.#names[place] = internalized(name)
+    this.#values[place] = internalized(value)
+    this.#lines[place] = inOnePiece(line)
+  }
+}
+
+/** Of `FieldLines`. */
+const KEPT_PLACES = 64
+const LONGEST = 512
+const PATIENCE = 4
+const AGAIN = 64

@@ -34,11 +34,14 @@ export function readSubject(written: string): ResolvableSubject {
   }
   if (text === '') throw syntaxFault('no token is named')
   // NOTE: `search` by itself costs as much again, and a loop over the characters twice that.
-  if (!NOT_PLAIN.test(text)) {
-    if (text.length > ID_CHARACTERS) throw syntaxFault(`a token id has at most ${ID_CHARACTERS} characters`)
-    return { subject: { text, form, candidates: [text] }, paths: WHOLE }
-  }
+  if (!NOT_PLAIN.test(text)) return plainSubject(text, form)
   return withPaths(text, form, text.search(NOT_PLAIN))
+}
+
+/** The same for text that holds nothing but an id. */
+export function plainSubject(text: string, form: Subject['form']): ResolvableSubject {
+  if (text.length > ID_CHARACTERS) throw syntaxFault(`a token id has at most ${ID_CHARACTERS} characters`)
+  return { subject: { text, form, candidates: [text] }, paths: WHOLE }
 }
 
 /** The same for text with a `.` or a character that no id may hold. */

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { STATUS_CODES } from 'node:http'
 import { SluiceError } from '../errors.ts'
-import type { FieldLines } from '../field-lines.ts'
+import type { FieldLines } from '../known-lines.ts'
 
 /* Hot: per answer. */
 
@@ -28,6 +28,7 @@ export function answerHead(
   }
   let fresh = ''
   let count = 0
+  let wanted = false
   let dated = false
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string
@@ -38,12 +39,13 @@ export function answerHead(
       line = `${name}: ${value}\r\n`
       fresh += line
       count++
+      if (kept?.wants(at >> 1) === true) wanted = true
     }
     head += line
   }
   if (count > 0) {
     requireLines(fresh, count)
-    if (kept !== null) keepLines(kept, fields)
+    if (kept !== null && wanted) keepLines(kept, fields)
   }
   if (!dated) head += dateLine()
   return `${head}${framing}\r\n`
@@ -54,7 +56,7 @@ function keepLines(kept: FieldLines, fields: readonly string[]): void {
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string
     const value = fields[at + 1] as string
-    if (kept.known(at >> 1, name, value) === '') kept.keep(at >> 1, name, value, `${name}: ${value}\r\n`)
+    if (kept.wants(at >> 1)) kept.keep(at >> 1, name, value, `${name}: ${value}\r\n`)
   }
 }
 

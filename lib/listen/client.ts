@@ -1,5 +1,5 @@
 import type { SluiceError } from '../errors.ts'
-import type { FieldLines } from '../field-lines.ts'
+import type { FieldLines } from '../known-lines.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import type { RequestHead } from './head.ts'
 

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { performance } from 'node:perf_hooks'
 import type { SluiceError } from '../errors.ts'
-import type { FieldLines } from '../field-lines.ts'
+import type { FieldLines } from '../known-lines.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import { answerHead, interimHead, mayHaveBody, trailerSection, wholeAnswer } from './answer-head.ts'
 import type { Client, ClientSink } from './client.ts'

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { SluiceError } from '../errors.ts'
-import { FieldLines } from '../field-lines.ts'
+import { FieldLines } from '../known-lines.ts'
 import type { KeyMemo } from '../vault/vault.ts'
 import { wholeAnswer } from './answer-head.ts'
 import { type CoarseClock, NEVER } from './coarse-clock.ts'

@@ -71,6 +71,7 @@ export class Log {
   #last: RequestLine | null = null
   /** What `#common` made of it. */
   #lastText = ''
+  #lastCounts = { tokens: -1, replaced: -1, literal: -1, captured: -1, scrubbed: -1, text: '' }
 
   /** @param stream Where lines go; standard output when left out. */
   constructor(level: LogLevel, stream: DestinationStream = new GatheredLines()) {
@@ -87,10 +88,7 @@ export class Log {
     if (!this.#pino.isLevelEnabled('info')) return
     // NOTE: written out as pino would write it, whose walk over the fields costs ten times this. What is the same as in
     // the line before is one text.
-    let text = `{"level":30${isoTime()}${this.#common(line)},"traceId":"${line.traceId}","tokens":${line.tokens}`
-    text += `,"replaced":${line.replaced},"literal":${line.literal}`
-    if (line.captured > 0) text += `,"captured":${line.captured}`
-    if (line.scrubbed > 0) text += `,"scrubbed":${line.scrubbed}`
+    let text = `{"level":30${isoTime()}${this.#common(line)},"traceId":"${line.traceId}${this.#counts(line)}`
     text += `,"requestBytes":${line.requestBytes},"responseBytes":${line.responseBytes}`
     if (line.doneMs >= 0) text += `,"ms":${millis(line.doneMs)}`
     if (line.waitedMs >= 0) text += `,"waitedMs":${millis(line.waitedMs)}`
@@ -131,6 +129,25 @@ export class Log {
     this.#last = { ...line, traceId: '' }
     this.#lastText = inOnePiece(text)
     return this.#lastText
+  }
+
+  /** How many of what, which is much the same for all requests of a kind. */
+  #counts({ tokens, replaced, literal, captured, scrubbed }: RequestLine): string {
+    const last = this.#lastCounts
+    if (
+      last.tokens === tokens &&
+      last.replaced === replaced &&
+      last.literal === literal &&
+      last.captured === captured &&
+      last.scrubbed === scrubbed
+    ) {
+      return last.text
+    }
+    let text = `","tokens":${tokens},"replaced":${replaced},"literal":${literal}`
+    if (captured > 0) text += `,"captured":${captured}`
+    if (scrubbed > 0) text += `,"scrubbed":${scrubbed}`
+    this.#lastCounts = { tokens, replaced, literal, captured, scrubbed, text: inOnePiece(text) }
+    return this.#lastCounts.text
   }
 
   /** A line about the process. */

@@ -1,5 +1,5 @@
 import { SluiceError } from '../errors.ts'
-import { inOnePiece } from '../json.ts'
+import { internalized } from '../json.ts'
 
 /*
  * Which header fields go on, in both directions. Hot: per field. A field is known by its lower-case name; everything
@@ -33,7 +33,7 @@ export function fieldName(name: string): FieldName {
   const known = NAMES.get(name)
   if (known !== undefined) return known
   if (name.length > REMEMBERED_LENGTH) return readName(name)
-  const own = inOnePiece(name)
+  const own = internalized(name)
   const read = readName(own)
   if (NAMES.size >= REMEMBERED_NAMES) NAMES.clear()
   NAMES.set(own, read)

@@ -89,12 +89,12 @@ export class Pieces implements ScanSink {
           memory = from.buffer
           base = from.byteOffset
         }
-        out.set(new Uint8Array(memory, base + start, end - start), to)
+        set.call(out, new Uint8Array(memory, base + start, end - start), to)
         to += end - start
       }
       if (spot < texts.length) {
         starts?.push(to)
-        to += out.write(texts[spot] as string, to)
+        to += write.call(out, texts[spot] as string, to)
       }
     }
     for (let spot = 0; starts !== null && spot < texts.length; spot++) {
@@ -114,6 +114,11 @@ export class Pieces implements ScanSink {
 }
 
 const EMPTY = Buffer.alloc(0)
+// NOTE: to look a method of a buffer up costs the engine 70 to 110 instructions each time.
+// oxlint-disable-next-line typescript/unbound-method -- called by `call`
+const { set } = Uint8Array.prototype
+// oxlint-disable-next-line typescript/unbound-method -- called by `call`
+const write: (this: Buffer, text: string, at: number) => number = (Buffer.prototype as Buffer).write
 
 function areBounded(spots: readonly Spot[]): boolean {
   for (const { boundaries } of spots) if (boundaries.length > 0) return true

@@ -1,7 +1,14 @@
 import { asSluiceError, SluiceError } from '../errors.ts'
 import { render } from '../expr/encode.ts'
 import type { Found } from '../expr/evaluate.ts'
-import { type Expression, narrow, type ParseOptions, parseExpression, type Subject } from '../expr/expression.ts'
+import {
+  type Expression,
+  narrow,
+  type ParseOptions,
+  parseExpression,
+  parseWord,
+  type Subject
+} from '../expr/expression.ts'
 import { TURN_UNITS, Work } from '../expr/work.ts'
 import { joinTarget } from '../plan/destination.ts'
 import type { HeadTemplate } from '../plan/head-template.ts'
@@ -79,7 +86,7 @@ export class Substitution {
     const parsing = this.#parsing()
     for (const spot of spots) {
       try {
-        const expression = this.#parse(spot.source, parsing)
+        const expression = this.#parse(spot, parsing)
         expressions.push(expression)
         subjects.push(expression.subject)
       } catch (error) {
@@ -112,9 +119,9 @@ export class Substitution {
     return user === null ? { work: new Work() } : { work: new Work(), user }
   }
 
-  #parse(source: string, options: ParseOptions): Expression {
+  #parse({ source, isWord }: Spot, options: ParseOptions): Expression {
     const { grammar, subjects } = this.#plan
-    const parsed = parseExpression(source, grammar, options)
+    const parsed = isWord && grammar === 'liquid' ? parseWord(source) : parseExpression(source, grammar, options)
     const expression = subjects === null ? parsed : narrow(parsed, subjects)
     if (expression === null) {
       throw new SluiceError('ERR_SUBJECT_NOT_ALLOWED', 'The request names a subject that Sluice-Subjects does not')

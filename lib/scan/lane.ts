@@ -15,6 +15,7 @@ import {
 } from './_states.ts'
 import { AS_IS, type Escaping, INCOMPLETE, INTRODUCERS, readUnit, UNIT_BYTES, unescape } from './_units.ts'
 import { maySubject } from './_subject.ts'
+import { behindWord, endsWord } from './_word.ts'
 import { DEEPER, SHALLOWER, STATE, xmlStep } from './_xml.ts'
 import { PLACE_JSON_KEY, PLACE_JSON_STRING, PLACE_JSON_WHOLE, type Place } from './context.ts'
 import { ANGLE, CURLY } from './delimiters.ts'
@@ -75,7 +76,15 @@ export class Lane extends Hold {
   /** A closed expression that may be a whole JSON string: decided by what follows. Null: none. */
   #pending: string | null = null
   #pendingStart = NEVER
+  /** Of the word bytes that were skipped last. */
+  #wordFrom = NEVER
+  #wordTo = NEVER
+  #viewed: Buffer | null = null
+  #view: DataView | null = null
   #pendingAngle = false
+  #pendingWord = false
+  /** Of the text that was read last. */
+  #isWord = false
   #aheadAt = NEVER
 
   constructor(options: LaneOptions) {
@@ -113,6 +122,7 @@ export class Lane extends Hold {
     this.#quoteAt = lower(this.#quoteAt, delta)
     this.#pendingStart = lower(this.#pendingStart, delta)
     this.#aheadAt = lower(this.#aheadAt, delta)
+    this.#wordFrom = NEVER
   }
 
   protected override run(buffer: Buffer, end: number, final: boolean): number {
@@ -132,6 +142,14 @@ export class Lane extends Hold {
         if (curly.active && curly.start + this.#limit < stop) stop = curly.start + this.#limit
         if (angle.active && angle.start + this.#limit < stop) stop = angle.start + this.#limit
         const table = open[this.#state] as Uint8Array
+        if (this.#state < XML_TEXT) {
+          if (at < stop && buffer[at] === SPACE) at++
+          this.#wordFrom = at
+          at = behindWord(this.#viewOf(buffer), at, stop)
+          this.#wordTo = at
+        } else {
+          this.#wordFrom = NEVER
+        }
         while (at < stop && table[buffer[at] as number] === 0) at++
         const closed = this.#closesPlainly(buffer, at, end)
         if (closed > at) {
@@ -325,23 +343,42 @@ export class Lane extends Hold {
     this.#stepAt = end
     if (candidate.afterQuote) {
       this.#pending = source
+      this.#pendingWord = this.#isWord
       this.#pendingStart = candidate.start
       this.#pendingAngle = candidate.angle
       this.#aheadAt = end + 1
       return true
     }
     this.#quoteAt = NEVER
-    this.#emit(buffer, candidate.start, candidate.start, end, source, PLACES[state] as Place, candidate.angle)
+    this.#emit(
+      buffer,
+      candidate.start,
+      candidate.start,
+      end,
+      source,
+      this.#isWord,
+      PLACES[state] as Place,
+      candidate.angle
+    )
     return true
   }
 
-  /** The text of a closed expression, or null when it cannot be one. */
+  #viewOf(buffer: Buffer): DataView {
+    if (this.#view === null || buffer !== this.#viewed) {
+      this.#viewed = buffer
+      this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
+    }
+    return this.#view
+  }
+
+  /** The text of a closed expression, or null when it cannot be one. Sets `#isWord`. */
   #source(buffer: Buffer, candidate: Candidate): string | null {
     let from = candidate.textStart
     let to = candidate.closerFrom
     // NOTE: here, where it is free. A text that is trimmed is part of another one, and slow to walk.
     while (from < to && buffer[from] === SPACE) from++
     while (to > from && buffer[to - 1] === SPACE) to--
+    this.#isWord = from === this.#wordFrom && endsWord(this.#viewOf(buffer), from, this.#wordTo, to)
     const source = candidate.special
       ? (unescape(ESCAPINGS[candidate.state] as Escaping, buffer, from, to)?.replace(SPACES_AROUND, '') ?? null)
       : buffer.toString('latin1', from, to)
@@ -373,18 +410,27 @@ export class Lane extends Hold {
     if (place === PLACE_JSON_WHOLE) {
       this.#state = JSON_OUT
       this.#stepAt = at + 1
-      this.#emit(buffer, start - 1, start, at + 1, source, place, this.#pendingAngle)
+      this.#emit(buffer, start - 1, start, at + 1, source, this.#pendingWord, place, this.#pendingAngle)
       return at + 1
     }
-    this.#emit(buffer, start, start, at, source, place, this.#pendingAngle)
+    this.#emit(buffer, start, start, at, source, this.#pendingWord, place, this.#pendingAngle)
     return at
   }
 
   /** Hands on what stands before `from`, and the expression, which goes on to `end`. */
-  #emit(buffer: Buffer, from: number, start: number, end: number, source: string, place: Place, angle: boolean): void {
+  #emit(
+    buffer: Buffer,
+    from: number,
+    start: number,
+    end: number,
+    source: string,
+    isWord: boolean,
+    place: Place,
+    angle: boolean
+  ): void {
     this.#flush(buffer, from)
     this.#emitted = end
-    this.#sink.expression(new Spot(source, this.base + start, place, angle, this.#ascii, this.#boundaries))
+    this.#sink.expression(new Spot(source, isWord, this.base + start, place, angle, this.#ascii, this.#boundaries))
   }
 
   #flush(buffer: Buffer, to: number): void {

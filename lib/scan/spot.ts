@@ -4,6 +4,8 @@ import type { Place } from './context.ts'
 export class Spot {
   /** The text between the delimiters, un-escaped for its place, without the spaces around it. */
   readonly source: string
+  /** The text is letters, digits, `-` and `_` alone, and was so in the body. False says nothing. */
+  readonly isWord: boolean
   /** Byte of the opener in the decoded body. */
   readonly offset: number
   readonly place: Place
@@ -16,6 +18,7 @@ export class Spot {
 
   constructor(
     source: string,
+    isWord: boolean,
     offset: number,
     place: Place,
     angle: boolean,
@@ -23,6 +26,7 @@ export class Spot {
     boundaries: readonly string[]
   ) {
     this.source = source
+    this.isWord = isWord
     this.offset = offset
     this.place = place
     this.angle = angle

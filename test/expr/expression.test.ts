@@ -1,6 +1,6 @@
 import t from 'tap'
 import { render } from '../../lib/expr/encode.ts'
-import { parseExpression } from '../../lib/expr/expression.ts'
+import { parseExpression, parseWord } from '../../lib/expr/expression.ts'
 import {
   PLACE_FORM,
   PLACE_JSON_KEY,
@@ -34,6 +34,17 @@ t.test('a subject is a token id, then a path into a token', async (t) => {
       JSON.stringify(bad)
     )
   }
+})
+
+t.test('a word is a token id, as the whole grammar reads it', async (t) => {
+  for (const word of ['26818785-547b-4b28-b0fa-531377e99f4e', 'token', 'token_x', '0', 'a-b', '-', 'x'.repeat(400)]) {
+    t.same(parseWord(word), parseExpression(word, 'liquid'), word)
+  }
+  const long = 'x'.repeat(401)
+  t.equal(
+    code(() => parseWord(long)),
+    code(() => parseExpression(long, 'liquid'))
+  )
 })
 
 t.test('paths see own properties alone', async (t) => {

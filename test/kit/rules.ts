@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
   proxy: ['plan', 'scan', 'expr', 'vault', 'egress', 'observe', 'listen: types'],
   listen: ['known-lines', 'plan: types', 'vault: types', 'proxy: types', 'observe'],
   'dialects/basis-theory': [
+    'known-lines: types',
     'plan',
     'scan: types',
     'expr',

@@ -11,7 +11,7 @@ if (FUZZ > 1) t.setTimeout(0)
 // biome-ignore format: lists of fragments
 const COMMON = [
   '{', '{{', '{{', '}', '}}', '}}', '<', '<<', '<<', '>', '>>', '>>', '{{a}}', '<<b>>', '{{ c | d: "', '|', "'", '"',
-  '\\', ' ', 'a', 'id', '/', '[', '\n'
+  '\\', ' ', 'a', 'id', '/', '[', '\n', '{{tok_1-Z9', '{{ 0123456789ab', 'cdef', '@', '.'
 ]
 const RARE = ['\0', '\x7f', '\xc3\xa9', '\xff', '\xf0\x9f\x98\x80', 'long enough to pass a small limit']
 

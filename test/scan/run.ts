@@ -87,13 +87,16 @@ export class Collector {
         continue
       }
       flush()
-      const { offset, source, angle } = piece
+      const { offset, source, angle, isWord } = piece
+      if (isWord && !WORD.test(source)) throw new Error(`no word: ${JSON.stringify(source)}`)
       pieces.push({ place: PLACE_NAMES.get(piece.place) ?? 'unknown', offset, source, angle })
     }
     flush()
     return { pieces, literals }
   }
 }
+
+const WORD = /^[\w-]+$/
 
 /** A small generator of numbers that a seed repeats (mulberry32). */
 export function random(seed: number): () => number {

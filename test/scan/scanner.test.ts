@@ -180,6 +180,29 @@ t.test('a spot says what encoding needs to know', async (t) => {
   )
 })
 
+t.test('an id of plain letters, digits, hyphens and underscores is told to be one', async (t) => {
+  const isWord = (source: string, context: Context) => {
+    const spots: Spot[] = []
+    const sink = { bytes: () => undefined, expression: (spot: Spot) => spots.push(spot) }
+    new Scanner({ delimiters: ALL_PAIRS, expressionBytes: LIMIT, sink, context }).end(Buffer.from(source, 'latin1'))
+    return spots.some((spot) => spot.isWord)
+  }
+  const uuid = '26818785-547b-4b28-b0fa-531377e99f4e'
+  for (const kind of ['text', 'json', 'form', 'csv'] as const) {
+    for (const id of [uuid, uuid.toUpperCase(), 'tok_', 'tok_1', 'tok_12', 'tok_123']) {
+      t.ok(isWord(`"{{ ${id} }}"`, { kind }), `${kind} ${id}`)
+      t.ok(isWord(`<<${id}>>`, { kind }), `${kind} ${id}`)
+    }
+    for (let at = 0; at < 9; at++) {
+      for (const odd of ['.', '@', ' ', '|', ':', '[', '{', '\xe9', '\x80']) {
+        const id = `${'abcdefghi'.slice(0, at)}${odd}${'jklmnopqr'.slice(at)}`
+        t.notOk(at > 0 && isWord(`{{${id}}}`, { kind }), `${kind} ${id}`)
+      }
+    }
+  }
+  t.notOk(isWord('"{{ \\u0061bcd }}"', { kind: 'json' }), 'one that is spelled with an escape')
+})
+
 t.test('a body by its type is settled on the same bytes however it is cut', async (t) => {
   const filler = ' '.repeat(300)
   for (const [contentType, text, places] of [

@@ -1,6 +1,6 @@
 /** The head of a request on /proxy, read once: controls, what is dropped, what goes on. Hot: per request. */
 import { SluiceError } from '../../errors.ts'
-import type { FieldLines } from '../../field-lines.ts'
+import type { FieldLines } from '../../known-lines.ts'
 import type { RequestHead } from '../../listen/head.ts'
 import { holdsKey } from '../../plan/credentials.ts'
 import {
@@ -114,7 +114,7 @@ function lineOf(kept: FieldLines | null, place: number, name: string, value: str
   const known = kept.known(place, name, value)
   if (known !== '') return known
   const line = fieldLine(name, value)
-  kept.keep(place, name, value, line)
+  if (kept.wants(place)) kept.keep(place, name, value, line)
   return line
 }
 
