@@ -9,7 +9,7 @@ import { Associated } from './associated.ts'
 import type { RevealSubject } from './purpose.ts'
 import { overLimit } from './reveal-words.ts'
 import { isPlain } from './scratch.ts'
-import { PURPOSE_DATA } from './seal.ts'
+import { type DataKey, PURPOSE_DATA } from './seal.ts'
 import type { MaybePromise, Store } from './store.ts'
 import { isSameId, isWellFormed, TokenRecord, tokenKey } from './token.ts'
 
@@ -23,6 +23,8 @@ export class Entry {
   readonly isPlain: boolean
   /** True once a subject has chosen it. */
   isChosen = false
+  /** Opens it, once it is at hand. */
+  key: DataKey | null = null
   data: Secret | null = null
 
   constructor(id: string, record: TokenRecord, plain: boolean, desk: Associated | null) {
@@ -40,6 +42,15 @@ export class Batch {
   readonly places: number[] = []
   readonly distinct: Entry[] = []
   unknown: Set<string> | null = null
+
+  find(id: string): Entry | undefined {
+    const { distinct } = this
+    for (let nth = 0; nth < distinct.length; nth++) {
+      const entry = distinct[nth] as Entry
+      if (isSameId(entry.id, id)) return entry
+    }
+    return undefined
+  }
 
   choose(entry: Entry, place: number): void {
     this.chosen.push(entry)
@@ -84,21 +95,18 @@ export class BatchReader {
   #readFew(tenant: string, subjects: readonly RevealSubject[]): Batch {
     const now = this.#now()
     const batch = new Batch()
-    const ids: string[] = []
-    const entries: (Entry | undefined)[] = []
+    const missing: string[] = []
     for (let nth = 0; nth < subjects.length; nth++) {
       const subject = subjects[nth] as RevealSubject
       const { candidates: tried } = subject
       let entry: Entry | undefined
       for (let place = 0; entry === undefined && place < tried.length; place++) {
         const id = tried[place] as string
-        let known = 0
-        while (known < ids.length && !isSameId(ids[known] as string, id)) known++
-        if (known === ids.length) {
-          ids.push(id)
-          entries.push(this.#readEntry(tenant, id, batch.distinct.length, now))
+        entry = batch.find(id)
+        if (entry === undefined && !missing.includes(id)) {
+          entry = this.#readEntry(tenant, id, batch.distinct.length, now)
+          if (entry === undefined) missing.push(id)
         }
-        entry = entries[known]
         if (entry !== undefined) batch.choose(entry, place)
       }
       if (entry === undefined) batch.miss(subject)
@@ -114,7 +122,7 @@ export class BatchReader {
     const length = this.#store.read?.('tokens', desk, desk.bytes, start) ?? -1
     if (length < 0) return undefined
     if (length > desk.bytes.length - start) return this.#loadEntry(tenant, id, now)
-    return entryOf(id, new TokenRecord(desk.bytes, start, start + length), true, desk, now)
+    return entryOf(id, new TokenRecord(desk.bytes, start, start + length, desk.words), true, desk, now)
   }
 
   /** The same for an id or a row out of the ordinary. */

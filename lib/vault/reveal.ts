@@ -115,8 +115,9 @@ export class Revealer {
     let isAllowed = false
     let isAdmitted = false
     for (const { id, record } of entries) {
-      if (record.container !== container) {
-        container = record.container
+      const { container: text } = record
+      if (text !== container) {
+        container = text
         isAllowed = caller.allows(permission, container) === 'reveal'
         isAdmitted = destination === null || this.#parts.bindings.admit(caller.tenant, container, destination)
       }
@@ -150,10 +151,11 @@ export class Revealer {
   #open(caller: Caller, subjects: readonly RevealSubject[], batch: Batch): MaybePromise<FoundToken[]> {
     const { keyring } = this.#parts
     const { distinct, chosen, places } = batch
-    for (const { record } of distinct) {
-      if (keyring.opener(record.bytes, record.sealAt) !== undefined) continue
-      const fetched = keyring.fetch(record.bytes, record.sealAt)
-      if (fetched instanceof Promise) return fetched.then(() => this.#open(caller, subjects, batch))
+    for (const entry of distinct) {
+      const { bytes, sealAt } = entry.record
+      const key = keyring.opener(bytes, sealAt) ?? keyring.fetch(bytes, sealAt)
+      if (key instanceof Promise) return key.then(() => this.#open(caller, subjects, batch))
+      entry.key = key
     }
     for (const entry of distinct) entry.data = new Secret(this.#plaintext(caller.tenant, entry))
     this.revealed += distinct.length
@@ -168,11 +170,11 @@ export class Revealer {
     return found
   }
 
-  #plaintext(tenant: string, { id, record, desk }: Entry): string {
-    if (desk === null) return this.plaintext(tenant, id, record)
+  #plaintext(tenant: string, { id, record, desk, key }: Entry): string {
+    if (desk === null || key === null) return this.plaintext(tenant, id, record)
     const { bytes, start, headerEnd, sealAt, sealEnd } = record
     const associated = desk.complete(start, headerEnd, bytes, sealAt)
-    const text = openOn(this.#opener(bytes, sealAt), desk, sealAt, sealEnd, associated)
+    const text = openOn(key, desk, sealAt, sealEnd, associated)
     return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
   }
 

@@ -19,7 +19,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, rand
 import { createRequire } from 'node:module'
 import { SluiceError } from '../errors.ts'
 import { Associated } from './associated.ts'
-import { PART_NONCE, PART_TAG, PART_TEXT, read32, Scratch, write32, writeText } from './scratch.ts'
+import { PART_NONCE, PART_TAG, PART_TEXT, read32, readText, Scratch, write32, writeText } from './scratch.ts'
 
 export type SealFormat = 1 | 2
 export const AES_256_GCM = 1
@@ -179,7 +179,7 @@ function openXChaCha(key: DataKey, sealed: Uint8Array, nonce: Uint8Array, associ
   plains.reserve(length)
   const plain = plains.view(length)
   if (sodium().decrypt(plain, sealed, associated, nonce, rawOf(key)) !== length) throw broken()
-  const text = plain.toString()
+  const text = readText(plain, length)
   plains.clear(length)
   return text
 }

@@ -23,7 +23,7 @@
 import { SluiceError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { Associated } from './associated.ts'
-import { read16, read32, read48, write32, writeText } from './scratch.ts'
+import { wordsOf, write32, writeText } from './scratch.ts'
 import { type DataKey, PURPOSE_CVC, PURPOSE_DATA, seal, sealedBytes, sealWith } from './seal.ts'
 import { RestText, type TokenRest } from './token-rest.ts'
 
@@ -93,6 +93,10 @@ function writeHeader({ type, container, createdAt, expiresAt, rest }: TokenHeade
   return at + 4 + length
 }
 
+function read48(words: DataView, at: number): number {
+  return words.getUint16(at) * 2 ** 32 + words.getUint32(at + 2)
+}
+
 function write48(value: number, words: DataView, at: number): void {
   words.setUint16(at, value / 2 ** 32)
   words.setUint32(at + 2, value)
@@ -128,6 +132,7 @@ export class TokenRecord {
   /** The record is `bytes[start..end)`; it is all of them but for a moment in `reveal`. */
   readonly start: number
   readonly end: number
+  readonly #words: DataView
   readonly #containerAt: number
   readonly #restAt: number
   /** End of the header, as the seals are bound to it. */
@@ -135,20 +140,21 @@ export class TokenRecord {
   readonly sealAt: number
   readonly sealEnd: number
 
-  /** Throws ERR_INTERNAL when the record cannot be one. */
-  constructor(bytes: Buffer, start = 0, end = bytes.length) {
+  /** `words` are the same bytes. Throws ERR_INTERNAL when the record cannot be one. */
+  constructor(bytes: Buffer, start = 0, end = bytes.length, words = wordsOf(bytes)) {
     this.bytes = bytes
     this.start = start
     this.end = end
+    this.#words = words
     if (bytes[start] !== LAYOUT || end - start < FIXED + 10) throw malformed()
     this.#containerAt = start + FIXED + (bytes[start + 14] as number) + 2
     if (this.#containerAt + 8 > end) throw malformed()
     this.#restAt = this.#containerAt + this.#containerLength + 4
     if (this.#restAt + 4 > end) throw malformed()
-    this.headerEnd = this.#restAt + read32(bytes, this.#restAt - 4)
+    this.headerEnd = this.#restAt + words.getUint32(this.#restAt - 4)
     if (this.headerEnd + 4 > end) throw malformed()
     this.sealAt = this.headerEnd + 4
-    this.sealEnd = this.sealAt + read32(bytes, this.headerEnd)
+    this.sealEnd = this.sealAt + words.getUint32(this.headerEnd)
     if (this.sealEnd > end || (this.sealEnd < end && this.cvcSealAt > end)) throw malformed()
   }
 
@@ -162,21 +168,21 @@ export class TokenRecord {
   }
 
   get container(): string {
-    return containerText(this.bytes, this.#containerAt, this.#containerLength)
+    return containerText(this.#words, this.#containerAt, this.#containerLength)
   }
 
   get createdAt(): number {
-    return read48(this.bytes, this.start + 2)
+    return read48(this.#words, this.start + 2)
   }
 
   get expiresAt(): number | null {
-    const at = read48(this.bytes, this.start + 8)
+    const at = read48(this.#words, this.start + 8)
     return at === 0 ? null : at
   }
 
   /** True when it has expired at `now` (ms): it is then as if it were not there. */
   isExpired(now: number): boolean {
-    const at = read48(this.bytes, this.start + 8)
+    const at = read48(this.#words, this.start + 8)
     return at !== 0 && at <= now
   }
 
@@ -203,7 +209,7 @@ export class TokenRecord {
   }
 
   get cvcTakenAt(): number {
-    return read48(this.bytes, this.sealEnd + 1)
+    return read48(this.#words, this.sealEnd + 1)
   }
 
   get cvcSealAt(): number {
@@ -211,25 +217,25 @@ export class TokenRecord {
   }
 
   get #containerLength(): number {
-    return read16(this.bytes, this.#containerAt - 2)
+    return this.#words.getUint16(this.#containerAt - 2)
   }
 }
 
 /** Containers are few: while the next one is the same, its text is. */
-function containerText(bytes: Buffer, at: number, length: number): string {
-  const last = lastContainer.bytes
-  let same = length === last.length
+function containerText(words: DataView, at: number, length: number): string {
+  const last = lastContainer.words
+  let same = length === last.byteLength
   let n = 0
-  for (; same && n + 4 <= length; n += 4) same = read32(bytes, at + n) === read32(last, n)
-  for (; same && n < length; n++) same = bytes[at + n] === last[n]
+  for (; same && n + 4 <= length; n += 4) same = words.getInt32(at + n) === last.getInt32(n)
+  for (; same && n < length; n++) same = words.getUint8(at + n) === last.getUint8(n)
   if (!same) {
-    const own = Buffer.from(bytes.subarray(at, at + length))
-    lastContainer = { bytes: own, text: own.toString('latin1') }
+    const own = Buffer.from(new Uint8Array(words.buffer, words.byteOffset + at, length))
+    lastContainer = { words: wordsOf(own), text: own.toString('latin1') }
   }
   return lastContainer.text
 }
 
-let lastContainer = { bytes: Buffer.alloc(0), text: '' }
+let lastContainer = { words: wordsOf(Buffer.alloc(0)), text: '' }
 
 /** The id that a cvc's seal is bound to: the token's, then kind and day as they stand at `bytes[at..at+7)`. */
 export function cvcId(id: string, bytes: Buffer, at: number): string {

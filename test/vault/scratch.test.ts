@@ -6,9 +6,8 @@ import {
   PART_NONCE,
   PART_TEXT,
   isPlain,
-  read16,
   read32,
-  read48,
+  readText,
   Scratch,
   write32,
   writePlain,
@@ -18,10 +17,8 @@ import { isSameId } from '../../lib/vault/token.ts'
 
 t.test('numbers read as Buffer reads them, at every place', (t) => {
   const bytes = randomBytes(512)
-  for (let at = 0; at + 6 <= bytes.length; at++) {
-    t.equal(read16(bytes, at), bytes.readUInt16BE(at))
+  for (let at = 0; at + 4 <= bytes.length; at++) {
     t.equal(read32(bytes, at), bytes.readUInt32BE(at))
-    t.equal(read48(bytes, at), bytes.readUIntBE(at, 6))
   }
   t.end()
 })
@@ -77,6 +74,15 @@ t.test('a part shows what is there now, of the place and length that was asked f
   scratch.reserve(100_000)
   writeText('klmnopqrst', scratch.bytes, 0)
   t.equal(shown(PART_NONCE, 3, 5), 'nopqr', 'the bytes after it has grown')
+  t.end()
+})
+
+t.test('a text is read as Buffer reads it', (t) => {
+  for (const text of ['', 'plain', 'é€😀', '\ufeffmarked', '"\\\0']) {
+    const bytes = Buffer.from(`${text}behind it`)
+    t.equal(readText(bytes, Buffer.byteLength(text)), text)
+  }
+  t.equal(readText(Buffer.from([0x61, 0xff, 0x62]), 3), 'a\ufffdb')
   t.end()
 })
 

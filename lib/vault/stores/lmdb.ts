@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Database, open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb'
 import { SluiceError } from '../../errors.ts'
-import { Scratch, writePlain } from '../scratch.ts'
+import { copyAll, Scratch, writePlain } from '../scratch.ts'
 import {
   type Batch,
   beyond,
@@ -96,7 +96,7 @@ class LmdbStore implements Store {
       const shared = this.#tables[table].getBinaryFast(ASKED)
       if (shared === undefined) return -1
       const { length } = shared
-      if (length <= target.length - at) target.set(this.#view(shared, length), at)
+      if (length <= target.length - at) copyAll(this.#view(shared, length), target, at)
       return length
     } catch (cause) {
       throw unavailable(cause)
