@@ -122,20 +122,26 @@ export class FieldLines {
   /** The line that name and value made at this place; '' when they are not those of before. */
   known(place: number, name: string, value: string): string {
     if (place >= this.#lines.length) return ''
-    if (this.#values[place] === value && this.#names[place] === name) {
+    const misses = this.#misses[place] as number
+    if (misses <= PATIENCE && this.#values[place] === value && this.#names[place] === name) {
       this.#misses[place] = 0
       return this.#lines[place] as string
     }
-    this.#misses[place] = ((this.#misses[place] as number) + 1) % AGAIN
+    this.#misses[place] = (misses + 1) % AGAIN
     return ''
   }
 
   /**
    * Is it worth keeping what `known` did not know? Where each line is another than before it is for a few of many times
-   * only: to keep a text costs more than to make it.
+   * only, and not even compared at the others: to keep a text costs more than to make it.
    */
   wants(place: number): boolean {
     return place >= this.#lines.length ? place < KEPT_PLACES : (this.#misses[place] as number) <= PATIENCE
+  }
+
+  /** The line that was kept last at this place has this name. */
+  knowsName(place: number, name: string): boolean {
+    return this.#names[place] === name
   }
 
   /** What `known` gives from now on for this name and value. */

@@ -23,11 +23,9 @@ export function answerHead(
 ): string {
   let head = statusLine(status)
   if (reason !== null && reason !== STATUS_CODES[status]) {
+    if (ODD.test(reason)) throw oddField()
     head = `HTTP/1.1 ${status} ${reason}\r\n`
-    requireLines(head, 1)
   }
-  let fresh = ''
-  let count = 0
   let wanted = false
   let dated = false
   for (let at = 0; at < fields.length; at += 2) {
@@ -37,21 +35,20 @@ export function answerHead(
     let line = kept === null ? '' : kept.known(at >> 1, name, value)
     if (line === '') {
       line = `${name}: ${value}\r\n`
-      fresh += line
-      count++
-      if (kept?.wants(at >> 1) === true) wanted = true
+      if (kept !== null) {
+        // A name that is known is one that was looked at.
+        if (ODD.test(value) || (!kept.knowsName(at >> 1, name) && ODD.test(name))) throw oddField()
+        if (kept.wants(at >> 1)) wanted = true
+      }
     }
     head += line
   }
-  if (count > 0) {
-    requireLines(fresh, count)
-    if (kept !== null && wanted) keepLines(kept, fields)
-  }
+  if (kept === null) requireLines(head, 1 + fields.length / 2)
+  else if (wanted) keepLines(kept, fields)
   if (!dated) head += dateLine()
   return `${head}${framing}\r\n`
 }
 
-/** Behind the check: a line that is kept is one that was checked. */
 function keepLines(kept: FieldLines, fields: readonly string[]): void {
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string
@@ -121,7 +118,7 @@ function statusLine(status: number): string {
  */
 function requireLines(text: string, lines: number): void {
   if (count(text, '\n') !== lines || count(text, '\r') !== lines || text.includes('\0') || NOT_LATIN1.test(text)) {
-    throw new SluiceError('ERR_INTERNAL', 'A response field holds a character that no field may hold')
+    throw oddField()
   }
 }
 
@@ -130,6 +127,8 @@ function count(text: string, character: string): number {
   for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + 1)) found++
   return found
 }
+
+const oddField = () => new SluiceError('ERR_INTERNAL', 'A response field holds a character that no field may hold')
 
 /** RFC 9110, 6.6.1; made once a second. */
 function dateLine(): string {
@@ -142,6 +141,9 @@ function dateLine(): string {
 }
 
 const NOT_LATIN1 = /[\u0100-\uffff]/
+/** What would end a line or a text, and code units of which latin1 would keep the low byte. */
+// oxlint-disable-next-line no-control-regex
+const ODD = /[\r\n\0\u0100-\uffff]/
 
 let dateSecond = -1
 let dateText = ''
