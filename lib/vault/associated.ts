@@ -69,6 +69,15 @@ export class Associated extends Scratch implements RowKey {
     this.words.setUint32(start - 4, end - start)
     return this.view(end)
   }
+
+  /** The same for the seal that begins here, at `bytes[at]`. */
+  completeHere(start: number, end: number, at: number): Buffer {
+    const { bytes, words } = this
+    words.setInt32(0, words.getInt32(at))
+    bytes[4] = bytes[at + 4] as number
+    words.setUint32(start - 4, end - start)
+    return this.view(end)
+  }
 }
 
 const TENANT_AT = 8

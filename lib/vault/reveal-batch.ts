@@ -103,7 +103,7 @@ export class BatchReader {
       for (let place = 0; entry === undefined && place < tried.length; place++) {
         const id = tried[place] as string
         entry = batch.find(id)
-        if (entry === undefined && !missing.includes(id)) {
+        if (entry === undefined && (missing.length === 0 || !missing.includes(id))) {
           entry = this.#readEntry(tenant, id, batch.distinct.length, now)
           if (entry === undefined) missing.push(id)
         }

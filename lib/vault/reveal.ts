@@ -172,8 +172,8 @@ export class Revealer {
 
   #plaintext(tenant: string, { id, record, desk, key }: Entry): string {
     if (desk === null || key === null) return this.plaintext(tenant, id, record)
-    const { bytes, start, headerEnd, sealAt, sealEnd } = record
-    const associated = desk.complete(start, headerEnd, bytes, sealAt)
+    const { start, headerEnd, sealAt, sealEnd } = record
+    const associated = desk.completeHere(start, headerEnd, sealAt)
     const text = openOn(key, desk, sealAt, sealEnd, associated)
     return record.hasCvc ? this.#withCvc(tenant, id, record, text) : text
   }

@@ -223,15 +223,15 @@ export class TokenRecord {
 
 /** Containers are few: while the next one is the same, its text is. */
 function containerText(words: DataView, at: number, length: number): string {
-  const last = lastContainer.words
-  let same = length === last.byteLength
+  const { words: last, text } = lastContainer
+  // They are ASCII.
+  let same = length === text.length
   let n = 0
   for (; same && n + 4 <= length; n += 4) same = words.getInt32(at + n) === last.getInt32(n)
   for (; same && n < length; n++) same = words.getUint8(at + n) === last.getUint8(n)
-  if (!same) {
-    const own = Buffer.from(new Uint8Array(words.buffer, words.byteOffset + at, length))
-    lastContainer = { words: wordsOf(own), text: own.toString('latin1') }
-  }
+  if (same) return text
+  const own = Buffer.from(new Uint8Array(words.buffer, words.byteOffset + at, length))
+  lastContainer = { words: wordsOf(own), text: own.toString('latin1') }
   return lastContainer.text
 }
 
