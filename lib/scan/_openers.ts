@@ -1,4 +1,5 @@
 /** Hot: per chunk. Bench: bench/micro/scan/scanner.ts. */
+import { uncurried } from '../uncurried.ts'
 import { ANGLE, CURLY } from './delimiters.ts'
 
 /**
@@ -44,7 +45,7 @@ export class Openers {
 
 /** NOTE: a held buffer is longer than what is in it: what lies beyond `end` is not there. */
 export function find(buffer: Buffer, byte: number, at: number, end: number): number {
-  const found = buffer.indexOf(byte, at)
+  const found = indexOf(buffer, byte, at)
   return found < 0 || found >= end ? end : found
 }
 
@@ -52,7 +53,7 @@ export function find(buffer: Buffer, byte: number, at: number, end: number): num
 function findPair(buffer: Buffer, byte: number, pair: Buffer, from: number, end: number): number {
   let at = from
   for (let tries = 0; tries < TRIES; tries++) {
-    const found = buffer.indexOf(byte, at)
+    const found = indexOf(buffer, byte, at)
     if (found < 0 || found + 2 > end) return end
     at = found + 1
     if (buffer[at] === byte) return found
@@ -61,6 +62,7 @@ function findPair(buffer: Buffer, byte: number, pair: Buffer, from: number, end:
   return found < 0 || found + 2 > end ? end : found
 }
 
+const indexOf = uncurried<(buffer: Buffer, byte: number, at: number) => number>(Buffer.prototype, 'indexOf')
 const UNKNOWN = -1
 const TRIES = 3
 const CURLY_OPENER = Buffer.from('{{')

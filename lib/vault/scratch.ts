@@ -1,3 +1,5 @@
+import { uncurried } from '../uncurried.ts'
+
 /** Slots of `Scratch.part`. */
 export const PART_NONCE = 0
 export const PART_TEXT = 1
@@ -81,24 +83,19 @@ export function write32(value: number, target: Uint8Array, at: number): void {
   target[at + 3] = value
 }
 
-/**
- * NOTE: what Buffer's `write` and `toString` come down to, and `set`. A method that is looked up on a buffer costs 70 to
- * 150 instructions each time, and `write` has some 100 of its own.
- */
-const { set, utf8Write, utf8Slice } = Buffer.prototype as unknown as {
-  readonly set: (this: Uint8Array, from: Uint8Array, at: number) => void
-  readonly utf8Write: (this: Buffer, text: string, at: number) => number
-  readonly utf8Slice: (this: Buffer, start: number, end: number) => string
-}
+// NOTE: what Buffer's `write` and `toString` come down to, which have some 100 instructions of their own.
+const utf8Write = uncurried<(target: Buffer, text: string, at: number) => number>(Buffer.prototype, 'utf8Write')
+const utf8Slice = uncurried<(bytes: Buffer, start: number, end: number) => string>(Buffer.prototype, 'utf8Slice')
+const set = uncurried<(target: Uint8Array, from: Uint8Array, at: number) => void>(Buffer.prototype, 'set')
 
 /** Copies all of `from` to `target[at..]`. */
 export function copyAll(from: Uint8Array, target: Uint8Array, at: number): void {
-  set.call(target, from, at)
+  set(target, from, at)
 }
 
 /** The text that `bytes[0..length)` are in UTF-8. */
 export function readText(bytes: Buffer, length: number): string {
-  return utf8Slice.call(bytes, 0, length)
+  return utf8Slice(bytes, 0, length)
 }
 
 /** Copies bytes four at a time: up to three behind the last one are void in the target, and must be there in both. */
@@ -121,7 +118,7 @@ export function writeText(text: string, target: Buffer, at: number): number {
 /** The same for ASCII text that needs no escape in JSON. False when it is other text: what was written is void. */
 export function writePlain(text: string, target: Scratch, at: number): boolean {
   // NOTE: faster than a loop over a text that was cut out of a larger one, as ids are.
-  if (utf8Write.call(target.bytes, text, at) !== text.length) return false
+  if (utf8Write(target.bytes, text, at) !== text.length) return false
   return isPlainAt(target, at, text.length)
 }
 

@@ -12,6 +12,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
   secret: [],
   'thread-file': [],
   'known-lines': [],
+  uncurried: [],
   config: [],
   scan: [],
   expr: ['scan'],
@@ -40,7 +41,7 @@ const MAY_IMPORT: Readonly<Record<Room, readonly string[]>> = {
 }
 
 /** Open to every room. */
-const BASE = ['errors', 'json', 'secret', 'thread-file', 'config: types']
+const BASE = ['errors', 'json', 'secret', 'thread-file', 'uncurried', 'config: types']
 
 /** Pure vocabulary of the vault, whose values its dialects may import. */
 const VOCABULARY = [
