@@ -3,8 +3,8 @@
  * paths: V8 of Node 20 looks a buffer's methods up anew at each call, for 70 to 150 instructions; one that was bound once
  * it inlines.
  */
-export function uncurried<Uncurried>(prototype: object, name: string): Uncurried {
-  const method: unknown = Reflect.get(prototype, name)
+export function uncurried<Uncurried>(prototype: unknown, name: string): Uncurried {
+  const method: unknown = Reflect.get(prototype as object, name)
   if (typeof method !== 'function') throw new TypeError(`no method: ${name}`)
   return Function.prototype.call.bind(method) as Uncurried
 }
