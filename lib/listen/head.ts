@@ -1,5 +1,5 @@
 import { SluiceError } from '../errors.ts'
-import { inOnePiece } from '../json.ts'
+import { internalized } from '../json.ts'
 
 /** The head of a request, validated once; everything behind `listen` relies on it. */
 export interface RequestHead {
@@ -131,7 +131,7 @@ function exactLength(text: string): number {
 function requireHost(host: string): void {
   if (host === lastHost) return
   if (!HOST.test(host)) throw malformed('Host is no host')
-  lastHost = inOnePiece(host)
+  lastHost = internalized(host)
 }
 
 let lastHost = ''

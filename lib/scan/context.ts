@@ -82,6 +82,7 @@ export function settleContext(
 }
 
 function kindOf(essence: string, first: Uint8Array, last: Uint8Array | null): Exclude<ContextKind, 'multipart'> {
+  if (essence === JSON_TYPE) return 'json'
   if (essence === '') return beginsJson(first) ? 'json' : 'text'
   if (essence === FORM_TYPE) return isLabelledJson(first, last) ? 'json' : 'form'
   const subtype = essence.slice(essence.indexOf('/') + 1)
@@ -108,7 +109,11 @@ function isLabelledJson(first: Uint8Array, last: Uint8Array | null): boolean {
 
 /** In UTF-16 and UTF-32 no delimiter would be found: such a body must not pass as one that holds none. */
 function refuseWide(kind: ContextKind, first: Uint8Array): void {
-  const [a, b, c, d] = first
+  // NOTE: one by one. To take an array apart costs ten times this.
+  const a = first[0]
+  const b = first[1]
+  const c = first[2]
+  const d = first[3]
   const mark =
     (a === 0xfe && b === 0xff) || (a === 0xff && b === 0xfe) || (a === 0 && b === 0 && c === 0xfe && d === 0xff)
   const zeros = first.length > 1 && (kind === 'json' || kind === 'xml') && (a === 0 || b === 0)
@@ -149,6 +154,7 @@ const CONTEXTS = {
   text: { kind: 'text' }
 } as const satisfies Partial<Record<ContextKind, Context>>
 
+const JSON_TYPE = 'application/json'
 const FORM_TYPE = 'application/x-www-form-urlencoded'
 const JSON_SUBTYPE = /^(?:x-)?(?:json|ndjson|jsonl|jsonlines|json-lines|json-seq)$|^x-amz-json-/
 const XML_TYPES = new Set(['application/xml', 'text/xml', 'application/xml-external-parsed-entity'])

@@ -1,5 +1,5 @@
 import { SluiceError } from '../errors.ts'
-import { inOnePiece } from '../json.ts'
+import { internalized } from '../json.ts'
 
 export interface MediaType {
   /** Lower case: `application/json`. Empty when none is declared. */
@@ -22,7 +22,7 @@ export function parseMediaType(value: string | undefined): MediaType {
   if (value === undefined) return NONE
   if (value === lastValue) return last
   if (value.length > KEPT_LENGTH) return readMediaType(value)
-  const own = inOnePiece(value)
+  const own = internalized(value)
   const read = readMediaType(own)
   lastValue = own
   last = read

@@ -3,7 +3,7 @@
  * store. What is behind it: store.ts (bytes), keyring.ts and seal.ts (secrecy), access.ts (who may), audit.ts.
  */
 import { SluiceError } from '../errors.ts'
-import { inOnePiece, type Json } from '../json.ts'
+import { internalized, type Json } from '../json.ts'
 import type { Caller } from './access.ts'
 import { looksLikeApiKey } from './api-key.ts'
 import { Applications } from './applications.ts'
@@ -469,7 +469,7 @@ export interface KeyListing {
 }
 
 function remember(memo: KeyMemo, presented: string, caller: Caller, generation: number): Caller {
-  memo.presented = inOnePiece(presented)
+  memo.presented = internalized(presented)
   memo.caller = caller
   memo.generation = generation
   return caller

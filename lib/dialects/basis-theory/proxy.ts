@@ -1,5 +1,5 @@
 import { asSluiceError, SluiceError } from '../../errors.ts'
-import { inOnePiece } from '../../json.ts'
+import { internalized } from '../../json.ts'
 import type { Client } from '../../listen/client.ts'
 import { acceptableTraceId, bodyModeOf, delimitersOf, looksForBraces, subjectsOf } from '../../plan/controls.ts'
 import { holdsKey } from '../../plan/credentials.ts'
@@ -265,7 +265,7 @@ function destinationOf(
 ): KnownUrl {
   const known = url === undefined ? undefined : parsed.get(url)
   if (known?.peer.tenant === tenant) return known
-  const own = url === undefined ? '' : inOnePiece(url)
+  const own = url === undefined ? '' : internalized(url)
   const destination = known?.destination ?? parseDestinationUrl(own, ports, exemptOrigins)
   const { host, port } = destination
   const read = { destination, peer: { tenant, host, port, identity: null } }
