@@ -128,7 +128,8 @@ function program(command: string, args: readonly string[], onLine?: (line: strin
 }
 
 const BIN = join(ROOT, 'node_modules/.bin')
-const TIME_LIMIT_MS = 600_000
+/** A slow hour of a shared machine takes twice as long as a good one. */
+const TIME_LIMIT_MS = 1_500_000
 const CLOSING = /^(\d+) passed, (\d+) failed(?:, \d+ skipped)?$/
 
 await run()
