@@ -50,14 +50,7 @@ async function judge(t: Test, yaml: string, processes: number): Promise<void> {
     await command.prints(/"msg":"started"/)
     commands.push(command)
   }
-  const ports = commands.map(({ stdout }) =>
-    Number(
-      /"port":(\d+)[^\n]*"setting":"listen\.http"|"setting":"listen\.http"[^\n]*"port":(\d+)/
-        .exec(stdout)
-        ?.slice(1)
-        .find(Boolean)
-    )
-  )
+  const ports = await Promise.all(commands.map((command) => command.port('listen.http')))
 
   const ask = async (port: number, bytes: string) => {
     const client = await newClient({ port, tls: null })

@@ -103,15 +103,19 @@ for (const tls of [false, true]) {
   })
 
   t.test(`${where}: a cut never looks complete`, async (t) => {
+    // When the part has been read: a reset that comes together with bytes is an end to libuv, which reads for the test.
+    let cut = () => {}
     const serve = answering((client) => {
       client.begin(200, 'OK', [], -1)
       client.send(Buffer.from('part'))
-      setTimeout(() => client.cut(), 5)
+      cut = () => client.cut()
     })
     const engine = await newEngine({ tls, serve })
     t.teardown(() => engine.close())
     const chunked = await newClient(engine.at)
     await chunked.send(GET)
+    await chunked.receives('part')
+    cut()
     await chunked.closed
     t.match(chunked.received.toString(), '4\r\npart\r\n')
     t.notMatch(chunked.received.toString(), '\r\n0\r\n')
@@ -122,6 +126,7 @@ for (const tls of [false, true]) {
       await old.send('GET / HTTP/1.0\r\n\r\n')
       await old.receives('part')
       const before = tap.bytes()
+      cut()
       await old.closed
       t.equal(tap.bytes(), before, 'no close_notify: the end of the connection is not the end of the answer')
       old.destroy()
@@ -131,6 +136,8 @@ for (const tls of [false, true]) {
       for (const { at } of [engine, other]) {
         const old = await newClient(at)
         await old.send('GET / HTTP/1.0\r\n\r\n')
+        await old.receives('part')
+        cut()
         t.equal(await old.closed, 'reset', 'a close-delimited answer ends in a reset')
         t.match(old.received.toString(), /\r\n\r\npart$/)
       }
